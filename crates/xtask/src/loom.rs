@@ -1,0 +1,126 @@
+//! `cargo xtask loom`: every file of `crates/annulus-core/tests` under `--cfg loom`.
+//!
+//! A run in which no model ran is red: a filter that meets nothing, a file whose tests are all cfg'd away.
+
+use crate::process::{cargo, line};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Where the models live, a file for each protocol.
+pub(crate) const MODELS: &str = "crates/annulus-core/tests";
+
+/// Runs the models whose names contain `filter`, or all of them.
+///
+/// # Errors
+///
+/// A model that failed, a model file in which nothing ran (without a filter), or no model at all.
+pub(crate) fn run(root: &Path, filter: Option<&str>) -> Result<(), String> {
+    let files = models(&root.join(MODELS));
+    if files.is_empty() {
+        return Err(format!("{MODELS} holds no model; a model is a .rs file there"));
+    }
+    let mut ran = Vec::new();
+    for file in files {
+        let mut command = command(root, &file);
+        if let Some(filter) = filter {
+            command.arg(filter);
+        }
+        let (passed, succeeded) = passed(&mut command)?;
+        if !succeeded {
+            return Err(format!("a model of {file}.rs failed: {}", line(&command)));
+        }
+        ran.push((file, passed));
+    }
+    verdict(&ran, filter)
+}
+
+/// The names of the test targets, sorted.
+fn models(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
+    let mut names: Vec<String> = entries
+        .map(|e| e.path())
+        .filter(|p| p.extension().is_some_and(|x| x == "rs"))
+        .filter_map(|p| p.file_stem()?.to_str().map(str::to_owned))
+        .collect();
+    names.sort();
+    names
+}
+
+/// One test target under loom. Only that target: unit tests would touch loom's atomics outside a model.
+fn command(root: &Path, file: &str) -> Command {
+    let mut command = cargo(root, &["test", "--release", "-p", "annulus-core", "--test", file]);
+    let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let preemptions = std::env::var_os("LOOM_MAX_PREEMPTIONS").unwrap_or_else(|| "3".into());
+    command
+        .env("RUSTFLAGS", format!("{flags} --cfg loom").trim_start())
+        // A directory of its own, or each run would rebuild what the other flags had built.
+        .env("CARGO_TARGET_DIR", target.join("loom"))
+        .env("LOOM_MAX_PREEMPTIONS", preemptions)
+        // A model is run, not measured: linking in parallel is worth more than the last per cent.
+        .env("CARGO_PROFILE_RELEASE_LTO", "off");
+    command
+}
+
+/// Runs `command`, passing on its output; how many tests passed, and whether it succeeded.
+fn passed(command: &mut Command) -> Result<(u64, bool), String> {
+    let cannot = |e| format!("cannot run cargo test: {e}");
+    let mut child = command.stdout(Stdio::piped()).spawn().map_err(cannot)?;
+    let stdout = child.stdout.take().ok_or("cargo test has no stdout")?;
+    let mut sum = 0;
+    for line in BufReader::new(stdout).lines() {
+        let line = line.map_err(cannot)?;
+        sum += count(&line).unwrap_or(0);
+        println!("{line}");
+    }
+    Ok((sum, child.wait().map_err(cannot)?.success()))
+}
+
+/// `test result: ok. 3 passed; 0 failed; ..` is 3.
+fn count(line: &str) -> Option<u64> {
+    let (_, rest) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    rest.split_once(" passed")?.0.parse().ok()
+}
+
+fn verdict(ran: &[(String, u64)], filter: Option<&str>) -> Result<(), String> {
+    let sum: u64 = ran.iter().map(|r| r.1).sum();
+    if let Some(filter) = filter {
+        return if sum > 0 { Ok(()) } else { Err(format!("no model's name contains {filter:?}")) };
+    }
+    if let Some((file, _)) = ran.iter().find(|r| r.1 == 0) {
+        return Err(format!(
+            "{MODELS}/{file}.rs: no model ran; is its test under `#[cfg(loom)]` or ignored?"
+        ));
+    }
+    println!("loom: {sum} models in {} files", ran.len());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_what_passed() {
+        let line =
+            "test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s";
+        assert_eq!(count(line), Some(12));
+        assert_eq!(count("test result: FAILED. 1 passed; 2 failed;"), Some(1));
+        assert_eq!(count("test wrap ... ok"), None);
+    }
+
+    #[test]
+    fn a_file_without_a_model_is_red() {
+        let ran = |counts: &[u64]| counts.iter().map(|n| (format!("f{n}"), *n)).collect::<Vec<_>>();
+        assert!(verdict(&ran(&[2, 1]), None).is_ok());
+        assert!(verdict(&ran(&[2, 0]), None).unwrap_err().contains("f0.rs"));
+        assert!(verdict(&ran(&[2, 0]), Some("wrap")).is_ok());
+        assert!(verdict(&ran(&[0, 0]), Some("wrap")).unwrap_err().contains("wrap"));
+    }
+
+    #[test]
+    fn no_directory_is_no_model() {
+        assert!(models(Path::new("/nonexistent")).is_empty());
+    }
+}

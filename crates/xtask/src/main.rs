@@ -1,0 +1,46 @@
+//! What CI runs, in Rust: `cargo xtask <task>`, with no tool beside cargo, rustc, clippy and rustfmt.
+
+mod ci;
+mod loom;
+mod process;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask <task>
+
+  ci [--skip-tests]   everything that CI demands, in order, stopping at the first red step
+  loom [FILTER]       the loom models; LOOM_MAX_PREEMPTIONS is 3 unless set
+  bench [ARGS..]      `annulus bench ARGS`, in a release build
+  tidy                the house's rules: places, sizes, orderings, edges, manifests, docs
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let root = process::root();
+    let outcome = match args.as_slice() {
+        ["ci"] => ci::run(&root, false),
+        ["ci", "--skip-tests"] => ci::run(&root, true),
+        ["loom"] => loom::run(&root, None),
+        ["loom", filter] => loom::run(&root, Some(filter)),
+        ["bench", rest @ ..] => return process::bench(&root, rest),
+        ["tidy"] => tidy::run(&root),
+        ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("xtask: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
