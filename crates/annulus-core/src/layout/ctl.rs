@@ -1,0 +1,219 @@
+//! The `ctl` object: doorbells, reader slots, group tables.
+
+use core::array::from_fn;
+
+use crate::words::{Bell, Blocked, Cursor, Magic, NO_CURSOR, Pad, Plain32, Plain64, Sleepers};
+
+/// First word of `ctl`.
+pub const CTL_MAGIC: u64 = u64::from_le_bytes(*b"annulusC");
+/// Bytes before the slots.
+pub const CTL_HEAD_BYTES: usize = 4096;
+/// Bytes of a slot.
+pub const SLOT_BYTES: usize = 256;
+/// Bytes of a group's head, before its claim table.
+pub const GROUP_HEAD_BYTES: usize = 512;
+/// Most subscribers a ring may allow.
+pub const SLOTS_MAX: u32 = 4096;
+/// Most groups: bit 0 of the sleepers is the readers'.
+pub const GROUPS_MAX: u32 = 31;
+/// Words in a group's claim table unless asked otherwise.
+pub const CLAIM_WORDS_DEFAULT: u32 = 1024;
+
+/// The first page of `ctl`.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct CtlHead {
+    /// [`CTL_MAGIC`]; written once by the creator.
+    pub magic: Magic,
+    /// Layout version; written once.
+    pub version: Plain32,
+    /// Slots; written once; the identity page, which readers cannot write, decides.
+    pub slots: Plain32,
+    /// The ring's uuid, so that two objects of different rings are never paired; written once.
+    pub uuid: [Plain64; 2],
+    _pad0: Pad<24>,
+    /// Set by sleepers, emptied by the producer; the producer looks after each publication. On one line with
+    /// `rings`: who touches one touches the other, and a wake waits for one line less.
+    pub sleepers: Sleepers,
+    /// The readers' futex word, moved by the producer.
+    pub rings: Bell,
+    _pad1: Pad<30>,
+    /// Set by the producer, cleared by whoever wakes it; readers look after each release. On one line with
+    /// `room`, for the same reason.
+    pub blocked: Blocked,
+    /// The producer's futex word, moved by readers.
+    pub room: Bell,
+    _pad2: Pad<957>,
+}
+
+/// What a slot's state word says. Changed only by whoever holds the slot's lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SlotState {
+    /// Nobody's.
+    Free,
+    /// A subscriber's, or a dead subscriber's that nobody has reaped yet.
+    Active,
+}
+
+impl SlotState {
+    /// As stored.
+    pub const fn to_word(self) -> u32 {
+        match self {
+            SlotState::Free => 0,
+            SlotState::Active => 1,
+        }
+    }
+}
+
+/// A reader's slot.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Slot {
+    /// Alone on its line: the producer reads it once a chunk. Written by the slot's owner.
+    pub cursor: Cursor,
+    _pad0: Pad<30>,
+    /// A [`SlotState`].
+    pub state: Plain32,
+    /// Raised each time the slot changes hands: a late owner sees that it is no longer its own.
+    pub generation: Plain32,
+    /// 0 in place, 1 copying, 2 a group's worker. Written by the owner, as all below.
+    pub kind: Plain32,
+    /// The worker's group.
+    pub group: Plain32,
+    /// For people, never for deciding.
+    pub pid: Plain32,
+    /// For people.
+    pub uid: Plain32,
+    /// For people: the process's start time in clock ticks since boot.
+    pub start_time: Plain64,
+    /// Times the reader went to sleep.
+    pub sleeps: Plain64,
+    /// Records it was told it lost.
+    pub lost: Plain64,
+    _reserved0: Pad<8>,
+    /// A process-shared `sem_t`, for the second wake backend.
+    pub semaphore: [Plain64; 4],
+    /// 1 while its owner sleeps on the semaphore.
+    pub asleep: Plain32,
+    _reserved1: Pad<3>,
+}
+
+impl Default for Slot {
+    fn default() -> Self {
+        Slot {
+            cursor: Cursor::default(),
+            _pad0: Pad::default(),
+            state: Plain32::default(),
+            generation: Plain32::default(),
+            kind: Plain32::default(),
+            group: Plain32::default(),
+            pid: Plain32::default(),
+            uid: Plain32::default(),
+            start_time: Plain64::default(),
+            sleeps: Plain64::default(),
+            lost: Plain64::default(),
+            _reserved0: Pad::default(),
+            semaphore: from_fn(|_| Plain64::default()),
+            asleep: Plain32::default(),
+            _reserved1: Pad::default(),
+        }
+    }
+}
+
+impl Slot {
+    /// Makes the slot its new owner's. The caller holds the slot's lock and stores the cursor afterwards.
+    /// Returns the generation.
+    pub fn occupy(&self, pid: u32, uid: u32, start_time: u64) -> u32 {
+        let generation = self.generation.glance().wrapping_add(1);
+        self.generation.preset(generation);
+        self.kind.preset(0);
+        self.group.preset(0);
+        self.pid.preset(pid);
+        self.uid.preset(uid);
+        self.start_time.preset(start_time);
+        self.sleeps.preset(0);
+        self.lost.preset(0);
+        self.state.preset(SlotState::Active.to_word());
+        generation
+    }
+
+    /// Frees the slot: by its owner that leaves, or by its reaper. Either holds the slot's lock.
+    pub fn vacate(&self) {
+        self.generation.preset(self.generation.glance().wrapping_add(1));
+        self.cursor.release(NO_CURSOR);
+        self.state.preset(SlotState::Free.to_word());
+    }
+
+    /// Whether the slot says that it is somebody's.
+    pub fn is_active(&self) -> bool {
+        self.state.glance() == SlotState::Active.to_word()
+    }
+}
+
+/// The head of a group's table; its claim words follow.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct GroupHead {
+    /// Counts as a cursor; free: [`NO_CURSOR`]. Moved by workers past done records.
+    pub floor: Cursor,
+    _pad0: Pad<30>,
+    /// Where workers look for the next record.
+    pub next: Plain64,
+    _pad1: Pad<30>,
+    /// Free, active, durable. Changed by whoever holds the group's lock.
+    pub state: Plain32,
+    /// Raised each time the group changes hands.
+    pub generation: Plain32,
+    /// Deliveries after which a record goes to the dead letters.
+    pub attempts_max: Plain32,
+    _reserved0: Plain32,
+    /// The group's name, padded with zeros.
+    pub name: [Plain64; 8],
+    _reserved1: Pad<44>,
+}
+
+/// Byte of `ctl` where slot `i` begins.
+pub const fn slot_offset(i: u32) -> usize {
+    CTL_HEAD_BYTES + i as usize * SLOT_BYTES
+}
+
+/// Byte of `ctl` where group `g` begins.
+pub const fn group_head_offset(slots: u32, claim_words: u32, g: u32) -> usize {
+    slot_offset(slots) + g as usize * (GROUP_HEAD_BYTES + claim_words as usize * 8)
+}
+
+/// Bytes of `ctl` in all, before rounding up to pages.
+pub const fn ctl_bytes(slots: u32, groups: u32, claim_words: u32) -> usize {
+    group_head_offset(slots, claim_words, groups)
+}
+
+#[cfg(not(loom))]
+const _: () = {
+    use core::mem::{align_of, offset_of, size_of};
+    assert!(size_of::<CtlHead>() == CTL_HEAD_BYTES);
+    assert!(offset_of!(CtlHead, uuid) == 16);
+    assert!(offset_of!(CtlHead, sleepers) == 128);
+    assert!(offset_of!(CtlHead, rings) == 132);
+    assert!(offset_of!(CtlHead, blocked) == 256);
+    assert!(offset_of!(CtlHead, room) == 264);
+    assert!(size_of::<Slot>() == SLOT_BYTES);
+    assert!(offset_of!(Slot, cursor) == 0);
+    assert!(offset_of!(Slot, state) == 128);
+    assert!(offset_of!(Slot, generation) == 132);
+    assert!(offset_of!(Slot, pid) == 144);
+    assert!(offset_of!(Slot, start_time) == 152);
+    assert!(offset_of!(Slot, sleeps) == 160);
+    assert!(offset_of!(Slot, semaphore) == 208);
+    assert!(offset_of!(Slot, asleep) == 240);
+    assert!(size_of::<GroupHead>() == GROUP_HEAD_BYTES);
+    assert!(offset_of!(GroupHead, next) == 128);
+    assert!(offset_of!(GroupHead, state) == 256);
+    assert!(offset_of!(GroupHead, name) == 272);
+    assert!(align_of::<Slot>() == 8 && align_of::<CtlHead>() == 8 && align_of::<GroupHead>() == 8);
+    assert!(
+        CTL_HEAD_BYTES.is_multiple_of(128)
+            && SLOT_BYTES.is_multiple_of(128)
+            && GROUP_HEAD_BYTES.is_multiple_of(128)
+    );
+};

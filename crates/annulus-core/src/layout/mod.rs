@@ -1,0 +1,109 @@
+//! Where every word lives. Drawn in `docs/layout.md`, asserted here.
+//!
+//! A ring is two shared objects: **data**, written by the producer only, and **ctl**, written by subscribers
+//! and the producer. All words are little-endian. Words of different writers are 128 bytes apart, because
+//! processors fetch lines in pairs.
+
+use core::fmt;
+
+mod ctl;
+mod data;
+mod identity;
+
+pub use ctl::{
+    CLAIM_WORDS_DEFAULT, CTL_HEAD_BYTES, CTL_MAGIC, CtlHead, GROUP_HEAD_BYTES, GROUPS_MAX, GroupHead,
+    SLOT_BYTES, SLOTS_MAX, Slot, SlotState, ctl_bytes, group_head_offset, slot_offset,
+};
+pub use data::{
+    ANCHORS, COUNTERS, Counter, DataHead, PRODUCER_PAGE_OFFSET, ProducerPage, RECORDS_OFFSET_MIN,
+};
+pub use identity::{Identity, IdentityError, IdentityPage, Options, SCHEMA_MAX, TYPE_NAME_MAX, Uuid};
+
+/// Version of this layout. A number of its own: it changes when a byte moves, not with releases.
+pub const LAYOUT_VERSION: u32 = 1;
+
+/// Where the open-file-description locks of `ctl` are: bytes of the file, whether or not it is that long.
+pub mod lock_byte {
+    /// On handed-over rings, the producer's lock (named rings use the file `owner`).
+    pub const OWNER: u64 = 0;
+    /// The lock of slot `i` is at `SLOTS + i`.
+    pub const SLOTS: u64 = 1024;
+    /// The lock of group `g` is at `GROUPS + g`.
+    pub const GROUPS: u64 = 512;
+}
+
+/// Which fence a sleeper of this ring must use. Fixed at creation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FenceMode {
+    /// The producer pays a compiler fence; who goes to sleep pays membarrier(2).
+    Asymmetric,
+    /// Both pay a full fence.
+    Symmetric,
+    /// Nobody may sleep, so nobody pays: readers and producer poll.
+    SpinOnly,
+}
+
+impl FenceMode {
+    /// As stored.
+    pub const fn to_word(self) -> u32 {
+        match self {
+            FenceMode::Asymmetric => 1,
+            FenceMode::Symmetric => 2,
+            FenceMode::SpinOnly => 3,
+        }
+    }
+
+    /// From the stored word.
+    pub const fn from_word(word: u32) -> Option<FenceMode> {
+        match word {
+            1 => Some(FenceMode::Asymmetric),
+            2 => Some(FenceMode::Symmetric),
+            3 => Some(FenceMode::SpinOnly),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for FenceMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            FenceMode::Asymmetric => "asymmetric",
+            FenceMode::Symmetric => "symmetric",
+            FenceMode::SpinOnly => "spin",
+        })
+    }
+}
+
+/// The life of a ring, as its state word says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RingState {
+    /// A producer holds the ring, or held it until it died.
+    Open,
+    /// The producer ended cleanly.
+    Closed,
+    /// Another ring of the same name took its place.
+    Superseded,
+}
+
+impl RingState {
+    /// As stored.
+    pub const fn to_word(self) -> u32 {
+        match self {
+            RingState::Open => 1,
+            RingState::Closed => 2,
+            RingState::Superseded => 3,
+        }
+    }
+
+    /// From the stored word.
+    pub const fn from_word(word: u32) -> Option<RingState> {
+        match word {
+            1 => Some(RingState::Open),
+            2 => Some(RingState::Closed),
+            3 => Some(RingState::Superseded),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The annulus ring itself: one producer, many readers, over memory that several processes may share.
+//!
+//! This crate holds the layout, the orderings and the state machines. It makes no system call and allocates
+//! nothing; what it needs of the system it asks of [`doorbell::Park`]. Programs use the crate `annulus`.
+//!
+//! Where to begin: [`shape`] and [`header`] say what a record is, [`layout`] where the words are, [`words`]
+//! what may be done to each and with which ordering; [`writer`] and [`reader`] are the two halves of the
+//! algorithm, and [`doorbell`] how they sleep. `docs/protocol.md` in the repository has the whole argument.
+#![no_std]
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("annulus needs a 64-bit target: its positions are 64-bit atomics that must not tear.");
+
+#[cfg(loom)]
+extern crate std;
+
+#[cfg(not(loom))]
+mod copy;
+pub mod doorbell;
+pub mod header;
+pub mod ladder;
+pub mod layout;
+pub mod memory;
+pub mod reader;
+pub mod shape;
+pub mod sync;
+pub mod words;
+pub mod writer;

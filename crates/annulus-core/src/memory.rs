@@ -1,0 +1,182 @@
+//! Where the records are. The algorithm asks for a header or for bytes by position, and does not know
+//! whether they lie in a mapping of two processes or in a heap block of a model.
+#![allow(unsafe_code)]
+
+#[cfg(not(loom))]
+use core::marker::PhantomData;
+#[cfg(not(loom))]
+use core::ptr::NonNull;
+
+#[cfg(not(loom))]
+use crate::copy::copy_in;
+#[cfg(not(loom))]
+use crate::header::HEADER_BYTES;
+use crate::layout::{CtlHead, ProducerPage, Slot};
+use crate::words::Header;
+
+/// Record space of some capacity, a power of two, addressed by position.
+pub trait Memory: Copy {
+    /// The word at `position`, a multiple of 8.
+    fn word(&self, position: u64) -> &Header;
+
+    /// Writes payload from `position`, a multiple of 8, zeroing the rest of its last word. Only by the
+    /// producer, within its licence.
+    fn write(&self, position: u64, payload: &[u8]);
+
+    /// Asks the processor to fetch the line at `position`, a multiple of 8, for writing. A hint.
+    #[inline]
+    fn fetch_for_writing(&self, position: u64) {
+        let _ = position;
+    }
+}
+
+/// One word of a [`Block`].
+#[derive(Debug, Default)]
+pub struct BlockWord {
+    word: Header,
+    /// loom's account of who reads and who writes payload, since a borrowed record is plain memory.
+    #[cfg(loom)]
+    plain: loom::cell::UnsafeCell<()>,
+}
+
+/// A block of words, without a mirror: for models, for Miri, and for threads.
+#[derive(Clone, Copy, Debug)]
+pub struct Block<'a> {
+    words: &'a [BlockWord],
+}
+
+impl<'a> Block<'a> {
+    /// A block of as many words as there are, a power of two.
+    pub fn new(words: &'a [BlockWord]) -> Option<Block<'a>> {
+        words.len().is_power_of_two().then_some(Block { words })
+    }
+
+    /// Copies payload out, for a reader that the producer waits for: where a mapping lends the bytes.
+    pub fn read(&self, position: u64, payload: &mut [u8]) {
+        for (i, chunk) in payload.chunks_mut(8).enumerate() {
+            let word = self.at(position + 8 * i as u64);
+            #[cfg(loom)]
+            word.plain.with(|_| ());
+            let bytes = word.word.payload().to_le_bytes();
+            chunk.copy_from_slice(&bytes[..chunk.len()]);
+        }
+    }
+
+    fn at(&self, position: u64) -> &'a BlockWord {
+        &self.words[(position / 8) as usize & (self.words.len() - 1)]
+    }
+}
+
+impl Memory for Block<'_> {
+    fn word(&self, position: u64) -> &Header {
+        &self.at(position).word
+    }
+
+    fn write(&self, position: u64, payload: &[u8]) {
+        for (i, chunk) in payload.chunks(8).enumerate() {
+            let mut bytes = [0; 8];
+            bytes[..chunk.len()].copy_from_slice(chunk);
+            let word = self.at(position + 8 * i as u64);
+            #[cfg(loom)]
+            word.plain.with_mut(|_| ());
+            word.word.prepare(u64::from_le_bytes(bytes));
+        }
+    }
+}
+
+/// A mapping in which the record space stands twice, back to back, so that every record is contiguous.
+#[cfg(not(loom))]
+#[derive(Clone, Copy, Debug)]
+pub struct Mirror<'a> {
+    base: *mut u8,
+    /// `capacity - 8`: a position masked by it is a multiple of 8 inside the first of the two.
+    mask: u64,
+    life: PhantomData<&'a Header>,
+}
+
+// SAFETY: the pointer is to memory that the constructor's contract keeps mapped for `'a` and that this crate
+// accesses atomically only; which thread does so makes no difference.
+#[cfg(not(loom))]
+unsafe impl Send for Mirror<'_> {}
+// SAFETY: as above.
+#[cfg(not(loom))]
+unsafe impl Sync for Mirror<'_> {}
+
+#[cfg(not(loom))]
+impl<'a> Mirror<'a> {
+    /// The mirror at `base`.
+    ///
+    /// # Safety
+    ///
+    /// For `'a`, `base..base + 2 * capacity` is mapped readable, the second half to the same memory as the
+    /// first; `base` is 8-byte aligned and `capacity` a power of two of at least 8. It is also mapped writable
+    /// if [`write`](Memory::write) or a storing verb of a [`word`](Memory::word) is called. Nobody in this
+    /// process accesses it but through this crate.
+    #[inline]
+    pub const unsafe fn new(base: *mut u8, capacity: u64) -> Mirror<'a> {
+        Mirror { base, mask: capacity - 8, life: PhantomData }
+    }
+
+    /// Where the payload of the record is whose header is at `position`. A capacity less 8 bytes can be read
+    /// from there, by whoever knows that the producer does not write them meanwhile.
+    #[inline]
+    pub fn payload(&self, position: u64) -> NonNull<u8> {
+        // SAFETY: the masked place is within the first half, so 8 bytes on is within the mapping, and not null.
+        unsafe {
+            let at = self.base.add(((position & self.mask) + HEADER_BYTES) as usize);
+            NonNull::new_unchecked(at)
+        }
+    }
+}
+
+#[cfg(not(loom))]
+impl Memory for Mirror<'_> {
+    #[inline]
+    fn word(&self, position: u64) -> &Header {
+        // SAFETY: the masked place is a multiple of 8 within the first half; `Header` is an atomic word, and
+        // any bits are a value of it.
+        unsafe { &*self.base.add((position & self.mask) as usize).cast::<Header>() }
+    }
+
+    #[inline]
+    fn fetch_for_writing(&self, position: u64) {
+        fetch_line(self.word(position));
+    }
+
+    #[inline]
+    fn write(&self, position: u64, payload: &[u8]) {
+        assert!(payload.len() as u64 <= self.mask, "a record is never longer than the ring");
+        // SAFETY: the masked place is aligned, and the payload, rounded up to 8, at most a capacity long, so
+        // it ends within the second half. One producer writes; `payload` is memory of this process, and the
+        // constructor's contract keeps references out of the mapping.
+        unsafe { copy_in(self.base.add((position & self.mask) as usize), payload) }
+    }
+}
+
+/// Asks the processor to fetch a word's line for writing. A hint, and nothing where there is none.
+#[inline]
+pub(crate) fn fetch_line<T>(word: &T) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: a prefetch reads and writes no memory in the sense of the language, and never faults.
+    unsafe {
+        core::arch::asm!(
+            "prefetchw [{}]",
+            in(reg) core::ptr::from_ref(word),
+            options(nostack, preserves_flags, readonly),
+        );
+    }
+    let _ = word;
+}
+
+/// One ring as a participant sees it: the words, and the records.
+#[derive(Clone, Copy, Debug)]
+pub struct Shared<'a, M> {
+    /// The producer's words.
+    pub producer: &'a ProducerPage,
+    /// Doorbells. An observer has none.
+    pub ctl: &'a CtlHead,
+    /// As many as the identity says.
+    pub slots: &'a [Slot],
+    /// The records.
+    pub records: M,
+}

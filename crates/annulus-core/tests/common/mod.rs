@@ -1,0 +1,113 @@
+//! A ring over a heap block, and one way to run a scenario: every interleaving under loom, many runs as
+//! plain stress otherwise.
+#![allow(dead_code, unused_imports, unreachable_pub)] // each test binary uses its part
+
+use annulus_core::layout::{CtlHead, ProducerPage, Slot};
+use annulus_core::memory::{Block, BlockWord, Shared};
+use annulus_core::reader::Pins;
+use annulus_core::shape::{Align, Shape};
+use std::cell::Cell;
+
+#[cfg(loom)]
+pub use annulus_core::sync::MockFutex as Futex;
+#[cfg(loom)]
+pub use loom::{sync::Arc, thread};
+#[cfg(not(loom))]
+pub use std::{sync::Arc, thread};
+
+/// Runs a scenario: all its executions under loom, some thousand times as stress.
+pub fn model(scenario: impl Fn() + Sync + Send + 'static) {
+    #[cfg(loom)]
+    loom::model(scenario);
+    #[cfg(not(loom))]
+    for _ in 0..2000 {
+        scenario();
+    }
+}
+
+/// The shared words of one ring on the heap.
+pub struct Ring {
+    pub shape: Shape,
+    producer: ProducerPage,
+    ctl: CtlHead,
+    slots: Vec<Slot>,
+    words: Vec<BlockWord>,
+}
+
+impl Ring {
+    /// The smallest ring: 4 words, packed, so that each record of a word is a wrap or half of one.
+    pub fn new(slots: usize) -> Ring {
+        Ring::of(32, slots)
+    }
+
+    pub fn of(capacity: u64, slots: usize) -> Ring {
+        let shape = Shape::new(capacity, Align::Packed).unwrap();
+        Ring {
+            shape,
+            producer: ProducerPage::default(),
+            ctl: CtlHead::default(),
+            slots: (0..slots).map(|_| Slot::default()).collect(),
+            words: (0..shape.capacity() / 8).map(|_| BlockWord::default()).collect(),
+        }
+    }
+
+    pub fn shared(&self) -> Shared<'_, Block<'_>> {
+        Shared {
+            producer: &self.producer,
+            ctl: &self.ctl,
+            slots: &self.slots,
+            records: Block::new(&self.words).unwrap(),
+        }
+    }
+}
+
+/// The private bits of one subscriber.
+pub struct PinBits(Vec<Cell<u64>>, Cell<u64>);
+
+impl PinBits {
+    pub fn new(shape: &Shape) -> PinBits {
+        PinBits((0..Pins::words(shape)).map(|_| Cell::new(0)).collect(), Cell::new(0))
+    }
+
+    pub fn pins(&self) -> Pins<'_> {
+        Pins::new(&self.0, &self.1)
+    }
+}
+
+/// Lets others run: a turn of a loop that waits for another thread.
+pub fn relax() {
+    #[cfg(loom)]
+    loom::thread::yield_now();
+    #[cfg(not(loom))]
+    std::thread::yield_now();
+}
+
+/// A stand-in for the kernel in plain stress: a lock and a condition over one futex word, without deadlines,
+/// so that a lost wake hangs the test instead of passing late.
+#[cfg(not(loom))]
+#[derive(Default)]
+pub struct Futex {
+    wakes: std::sync::Mutex<()>,
+    woken: std::sync::Condvar,
+}
+
+#[cfg(not(loom))]
+impl annulus_core::doorbell::Park for Futex {
+    fn wait(&self, word: &annulus_core::sync::FutexWord, seen: u32, _: u32, _: Option<std::time::Duration>) {
+        let guard = self.wakes.lock().unwrap();
+        if word.glance() == seen {
+            drop(self.woken.wait(guard).unwrap());
+        }
+    }
+
+    fn wake(&self, _: &annulus_core::sync::FutexWord, _: u32, _: u32) -> u32 {
+        drop(self.wakes.lock().unwrap());
+        self.woken.notify_all();
+        1
+    }
+
+    fn heavy(&self) -> bool {
+        annulus_core::words::full_fence();
+        true
+    }
+}
