@@ -1,0 +1,36 @@
+//! What Linux gives annulus: directories and shared objects, the mirror mapping, futexes, membarrier and
+//! locks.
+//!
+//! Every system call of the library is here, each behind a function that says what it needs, how it fails and
+//! what may be stale by the time you look. There is no policy here: nothing in this crate decides where a
+//! ring lives, what it is called, how long to wait or who is dead.
+//!
+//! | module | what | rests on |
+//! |---|---|---|
+//! | [`place`] | a directory, the files in it, their reservation, seals and facts | open(2), fallocate(2), memfd_create(2), inotify(7) |
+//! | [`mapping`] | a file in memory, its body twice in a row, guard pages around | mmap(2), madvise(2) |
+//! | [`lock`] | byte locks that the kernel drops when their holder dies | fcntl(2) |
+//! | [`futex`] | sleeping on a shared word | futex(2) |
+//! | [`membarrier`] | the heavy half of an asymmetric fence | membarrier(2) |
+//! | [`sys`] | who and when we are | getpid(2), proc(5), getrandom(2) |
+
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "annulus-os needs Linux: it is built on memfd, futex, membarrier and open-file-description locks."
+);
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!(
+    "annulus-os needs a 64-bit target: positions are 64-bit atomics and rings may exceed 32-bit address space."
+);
+
+pub mod futex;
+pub mod lock;
+pub mod mapping;
+pub mod membarrier;
+pub mod place;
+pub mod sys;
+
+pub use futex::Futex;
+pub use mapping::{Access, Mapping};
+pub use place::{Facts, FileSystem, Kind, Place, Seal, Space, Watch};

@@ -1,0 +1,93 @@
+//! Open-file-description locks: one byte each, dropped by the kernel at the instant the last descriptor of
+//! their description is closed, so at the latest when the last process that has one dies. fcntl(2),
+//! `F_OFD_SETLK`.
+//!
+//! A lock belongs to the *open file description*, that is to one open(2), and not to a process or a thread:
+//! * two openings of one file conflict even inside one process;
+//! * a duplicate, a descriptor passed over a socket, and one inherited over fork are the *same* owner. As long as
+//!   one of them is open anywhere, the lock lives. Never pass a lock descriptor on;
+//! * no pid is involved, so locks work across PID namespaces.
+//!
+//! Nothing here waits. A byte need not exist in the file: locks may lie beyond its end.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+
+/// Takes the write lock of `byte` (0 to `i64::MAX`), unless somebody else holds any lock on it. `true` if it
+/// is ours now, also if it was before; a read lock of our own is upgraded.
+///
+/// # Errors
+///
+/// `InvalidInput` for a byte out of range, `EBADF` if `file` is not open for writing, `ENOLCK` if the kernel
+/// is out of locks.
+pub fn try_lock(file: &File, byte: u64) -> io::Result<bool> {
+    try_set(file, libc::F_WRLCK, byte)
+}
+
+/// Takes a read lock of `byte` (0 to `i64::MAX`), unless somebody else holds its write lock. `true` if it is
+/// ours now; a write lock of our own becomes a read lock without ever being free in between.
+///
+/// # Errors
+///
+/// `InvalidInput` for a byte out of range, `EBADF` if `file` is not open for reading, `ENOLCK` if the kernel
+/// is out of locks.
+pub fn try_lock_shared(file: &File, byte: u64) -> io::Result<bool> {
+    try_set(file, libc::F_RDLCK, byte)
+}
+
+/// Drops whatever lock this description holds on `byte`; fine if there is none.
+///
+/// # Errors
+///
+/// `InvalidInput` for a byte out of range.
+pub fn unlock(file: &File, byte: u64) -> io::Result<()> {
+    try_set(file, libc::F_UNLCK, byte).map(drop)
+}
+
+/// Whether some *other* description holds the write lock of `byte`. Our own locks are not seen, and neither
+/// is anybody's read lock, so a stranger with read permission cannot look like a holder. `file` may be open
+/// for reading only. May be stale by the time you look: the holder may be gone, or a new one there.
+///
+/// # Errors
+///
+/// `InvalidInput` for a byte out of range.
+pub fn is_write_locked(file: &File, byte: u64) -> io::Result<bool> {
+    // "Could I have a read lock?" Only a write lock says no.
+    let mut lock = request(libc::F_RDLCK, byte)?;
+    control(file, libc::F_OFD_GETLK, &mut lock)?;
+    Ok(i32::from(lock.l_type) == libc::F_WRLCK)
+}
+
+fn try_set(file: &File, kind: libc::c_int, byte: u64) -> io::Result<bool> {
+    let mut lock = request(kind, byte)?;
+    match control(file, libc::F_OFD_SETLK, &mut lock) {
+        Ok(()) => Ok(true),
+        // Held by another: POSIX allows both errors.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// One byte, counted from the start of the file. The pid must be 0 for these commands.
+fn request(kind: libc::c_int, byte: u64) -> io::Result<libc::flock> {
+    let start = i64::try_from(byte)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "lock byte beyond the largest file"))?;
+    Ok(libc::flock {
+        // 0, 1 and 2: they fit.
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: start,
+        l_len: 1,
+        l_pid: 0,
+    })
+}
+
+fn control(file: &File, command: libc::c_int, lock: &mut libc::flock) -> io::Result<()> {
+    // SAFETY: the descriptor is open for as long as `file` is borrowed. Both commands take a pointer to one
+    // `flock`, which the kernel reads, and for F_OFD_GETLK writes; `lock` is a whole one, borrowed
+    // exclusively.
+    let result = unsafe { libc::fcntl(file.as_raw_fd(), command, std::ptr::from_mut(lock)) };
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

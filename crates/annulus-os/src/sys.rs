@@ -1,0 +1,116 @@
+//! Who we are and when it is: the plain facts of this process and this machine.
+
+use std::fs;
+use std::io;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::rand::{GetRandomFlags, getrandom};
+
+/// The size of a page in bytes: a power of two, at least 4,096; the same for the life of the process.
+/// See sysconf(3), `_SC_PAGESIZE`.
+#[must_use]
+pub fn page_size() -> usize {
+    rustix::param::page_size()
+}
+
+/// The effective user id, which file permissions are checked by. See geteuid(2).
+#[must_use]
+pub fn uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// The effective group id. See getegid(2).
+#[must_use]
+pub fn gid() -> u32 {
+    rustix::process::getegid().as_raw()
+}
+
+/// This process's id in its own PID namespace: for people, never for deciding who is alive. Asked of the
+/// kernel each time, so it is right in a forked child too. See getpid(2).
+#[must_use]
+pub fn pid() -> u32 {
+    rustix::process::getpid().as_raw_nonzero().get().unsigned_abs()
+}
+
+/// When this process started, in clock ticks since boot; 0 if `/proc` is absent. With [`pid`] it tells people
+/// two processes apart that had the same number. See proc_pid_stat(5), field 22.
+#[must_use]
+pub fn start_time() -> u64 {
+    fs::read("/proc/self/stat").ok().and_then(|stat| parse_start_time(&stat)).unwrap_or(0)
+}
+
+/// Field 22 of a stat line. Field 2 is the program's name in parentheses, which may hold spaces, parentheses
+/// and bytes that are no UTF-8; so the counting starts after the last `)`, at field 3.
+fn parse_start_time(stat: &[u8]) -> Option<u64> {
+    let after = stat.iter().rposition(|&byte| byte == b')')? + 1;
+    let rest = std::str::from_utf8(&stat[after..]).ok()?;
+    rest.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+}
+
+/// `N` bytes from the kernel's random generator. See getrandom(2).
+///
+/// # Errors
+///
+/// Whatever getrandom(2) reports; a sandbox may refuse the call. Blocks only early at boot, before the
+/// generator has its seed.
+pub fn random_bytes<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    let mut filled = 0;
+    while filled < N {
+        // More than 256 bytes may come in parts, and a signal may come first.
+        match getrandom(&mut bytes[filled..], GetRandomFlags::empty()) {
+            Ok(count) => filled += count,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(bytes)
+}
+
+/// Nanoseconds since 1970 by the wall clock, for people: it may be set back. 0 before 1970, and `u64::MAX`
+/// after the year 2554. See clock_gettime(2), `CLOCK_REALTIME`.
+#[must_use]
+pub fn unix_nanos() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn start_time_is_found_behind_any_name() {
+        let fields = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20 21\n";
+        for name in ["cat", "a b", "a) S 9 9 (b", ")", ""] {
+            assert_eq!(parse_start_time(format!("42 ({name}) {fields}").as_bytes()), Some(4711), "{name}");
+        }
+        assert_eq!(parse_start_time(&[b"42 (\xff\xfe) ", fields.as_bytes()].concat()), Some(4711));
+        assert_eq!(parse_start_time(b""), None);
+        assert_eq!(parse_start_time(b"42 (cat) S 1 2"), None);
+    }
+
+    #[test]
+    fn this_process_has_started() {
+        let start = start_time();
+        assert!(start > 0);
+        assert_eq!(start, start_time());
+        assert_eq!(pid(), std::process::id());
+    }
+
+    #[test]
+    fn random_bytes_fill_the_whole_array() {
+        let many = random_bytes::<4096>().unwrap();
+        // 64 equal bytes in a row mean that a part was left out, not bad luck.
+        assert!(many.chunks(64).all(|part| part.iter().any(|&byte| byte != part[0])));
+        assert_ne!(random_bytes::<16>().unwrap(), random_bytes::<16>().unwrap());
+        assert_eq!(random_bytes::<0>().unwrap(), []);
+    }
+
+    #[test]
+    fn the_page_and_the_clock_are_sane() {
+        assert!(page_size().is_power_of_two() && page_size() >= 4096);
+        let (early, late) = (1_600_000_000_000_000_000, u64::MAX);
+        assert!((early..late).contains(&unix_nanos()));
+    }
+}
