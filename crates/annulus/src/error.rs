@@ -1,0 +1,405 @@
+//! What can go wrong: one [`Error`] for creating and opening, small `Copy` enums where records flow.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Why a ring could not be created or opened.
+///
+/// Its text says what happened and what to do; [`kind`](Error::kind) is for programs.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    ring: Option<String>,
+    source: Option<io::Error>,
+}
+
+/// The kinds of [`Error`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The name is not 1 to 200 of `A-Z a-z 0-9 . _ -`, or begins with a dot.
+    BadName,
+    /// The capacity asked for, in bytes, is outside what a ring may have.
+    BadCapacity {
+        /// What was asked.
+        asked: usize,
+        /// The largest that a ring may have.
+        max: usize,
+    },
+    /// Another option is out of its range; the text says which and what its range is.
+    BadOption(&'static str),
+    /// No ring of this name.
+    NotFound,
+    /// No ring of this name appeared in time.
+    WaitTimedOut,
+    /// A ring of this name is held by a producer, or persistent.
+    AlreadyExists,
+    /// The ring has a living producer, and one is all it may have.
+    ProducerAlive,
+    /// The ring exists with other options than were asked.
+    Mismatch {
+        /// The option.
+        field: &'static str,
+        /// What the ring has.
+        theirs: u64,
+        /// What was asked.
+        ours: u64,
+    },
+    /// There is something of this name, but it is not a whole ring; says what is wrong with it.
+    NotARing(&'static str),
+    /// The ring's layout is of another version of annulus.
+    LayoutVersion {
+        /// What the ring has.
+        theirs: u32,
+        /// What this program speaks.
+        ours: u32,
+    },
+    /// The system does not permit it.
+    PermissionDenied,
+    /// The directory could be changed by others.
+    UnsafeDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The directory of rings cannot be made, because the one above it is missing.
+    NoParent {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory is on a file system where a ring would stall or tear.
+    WrongFileSystem {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Every slot for subscribers is taken by a living one.
+    NoFreeSlot {
+        /// How many there are.
+        slots: u32,
+    },
+    /// The file system has too little room.
+    NoSpace {
+        /// Bytes that the ring needs.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
+    /// The ring belongs to a user whose processes this one does not trust to write what it reads in place.
+    Untrusted {
+        /// The user.
+        uid: u32,
+    },
+    /// A word of the ring says what no producer writes.
+    Corrupt(&'static str),
+    /// Another system call failed; says which step it was.
+    System(&'static str),
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind) -> Error {
+        Error { kind, ring: None, source: None }
+    }
+
+    pub(crate) fn of(kind: ErrorKind, ring: &str) -> Error {
+        Error { kind, ring: Some(ring.to_owned()), source: None }
+    }
+
+    /// Says which ring it is about, if nothing more exact is said.
+    pub(crate) fn about(mut self, ring: &str) -> Error {
+        self.ring.get_or_insert_with(|| ring.to_owned());
+        self
+    }
+
+    /// Maps a failed look-up of a name: what is not found is a ring.
+    pub(crate) fn look_up(step: &'static str, ring: &str, source: io::Error) -> Error {
+        match source.kind() {
+            io::ErrorKind::NotFound => Error::of(ErrorKind::NotFound, ring),
+            _ => Error::io(step, ring, source),
+        }
+    }
+
+    /// Maps a failed system call of a step.
+    pub(crate) fn io(step: &'static str, ring: &str, source: io::Error) -> Error {
+        let kind = match source.kind() {
+            io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                ErrorKind::NoSpace { needed: 0, free: 0 }
+            }
+            _ => ErrorKind::System(step),
+        };
+        Error { kind, ring: Some(ring.to_owned()), source: Some(source) }
+    }
+
+    /// What kind of error this is.
+    pub fn kind(&self) -> &ErrorKind {
+        &self.kind
+    }
+
+    /// Whether there is no ring of the name, now or in time.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self.kind, ErrorKind::NotFound | ErrorKind::WaitTimedOut)
+    }
+
+    /// Whether the ring has a living producer already.
+    pub fn is_producer_alive(&self) -> bool {
+        matches!(self.kind, ErrorKind::ProducerAlive)
+    }
+
+    /// Whether the ring exists already and may not be replaced.
+    pub fn is_already_exists(&self) -> bool {
+        matches!(self.kind, ErrorKind::AlreadyExists)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(ring) = &self.ring {
+            write!(f, "ring `{ring}`: ")?;
+        }
+        match &self.kind {
+            ErrorKind::BadName => f.write_str(
+                "a ring's name is 1 to 200 characters of A-Z a-z 0-9 . _ - and does not begin with a dot; \
+                 choose another name",
+            ),
+            ErrorKind::BadCapacity { asked, max } => {
+                write!(f, "a capacity of {asked} bytes is not possible; ask for 1 to {max}")
+            }
+            ErrorKind::BadOption(what) => f.write_str(what),
+            ErrorKind::NotFound => f.write_str(
+                "there is no ring of this name; start its producer first, or wait for it with \
+                 `.wait(timeout)`",
+            ),
+            ErrorKind::WaitTimedOut => {
+                f.write_str("no ring of this name appeared in time; start its producer, or wait longer")
+            }
+            ErrorKind::AlreadyExists => f.write_str(
+                "it exists and is held by a producer or persistent; use `open_or_create`, or another name",
+            ),
+            ErrorKind::ProducerAlive => f.write_str(
+                "it has a living producer, and a ring has only one; stop that one, or send through a ring \
+                 of your own",
+            ),
+            ErrorKind::Mismatch { field, theirs, ours } => write!(
+                f,
+                "its {field} is {theirs}, but {ours} was asked; ask for {theirs}, or end the old ring first"
+            ),
+            ErrorKind::NotARing(what) => {
+                write!(f, "what is there is not a whole ring: {what}; remove it, or choose another name")
+            }
+            ErrorKind::LayoutVersion { theirs, ours } => write!(
+                f,
+                "its layout has version {theirs}, this program speaks {ours}; build both sides with the same \
+                 annulus"
+            ),
+            ErrorKind::PermissionDenied => f.write_str(
+                "the system does not permit it; ask the ring's owner for other modes (`.permissions(..)`)",
+            ),
+            ErrorKind::UnsafeDirectory { path, why } => write!(
+                f,
+                "{}: {why}; use a directory of your own that others cannot write (chmod go-w)",
+                path.display()
+            ),
+            ErrorKind::NoParent { path } => write!(
+                f,
+                "{}: the directory above it is missing; make that, or name another (`.dir(..)`)",
+                path.display()
+            ),
+            ErrorKind::WrongFileSystem { path } => write!(
+                f,
+                "{}: not on tmpfs, and writing back to a disk would stall the ring; use /dev/shm, or \
+                 `.allow_disk()`",
+                path.display()
+            ),
+            ErrorKind::NoFreeSlot { slots } => write!(
+                f,
+                "all its {slots} places for subscribers are taken; end one, or create the ring with more \
+                 (`.max_subscribers(..)`)"
+            ),
+            ErrorKind::NoSpace { needed: 0, .. } => {
+                f.write_str("the file system is full; free some, or ask for a smaller capacity")
+            }
+            ErrorKind::NoSpace { needed, free } => write!(
+                f,
+                "it needs {needed} bytes and the file system has {free} free; free some, or ask for a smaller \
+                 capacity"
+            ),
+            ErrorKind::Untrusted { uid } => write!(
+                f,
+                "it belongs to uid {uid}; name that user with `.trust_uid({uid})` if its processes may write \
+                 what you read in place"
+            ),
+            ErrorKind::Corrupt(what) => {
+                write!(f, "its {what} says what no producer writes; end its processes and create it again")
+            }
+            ErrorKind::System(step) => write!(f, "could not {step}"),
+        }?;
+        match &self.source {
+            Some(source) => write!(f, " ({source})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|source| source as _)
+    }
+}
+
+macro_rules! error_text {
+    ($name:ident { $($pattern:pat => $text:expr),* $(,)? }) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match *self {
+                    $($pattern => f.write_str(&$text)),*
+                }
+            }
+        }
+
+        impl std::error::Error for $name {}
+    };
+}
+
+const DRAINED: &str = "the ring is drained and its producer has ended; nothing will come any more";
+const LOST: &str = "the ring is drained and its producer died; wait for the next one, or end";
+const REPLACED: &str = "another ring took this one's name; open the name again";
+const EVICTED: &str = "the producer went on without this reader; subscribe again";
+const DAMAGED: &str =
+    "the ring holds something that no producer writes; end its processes and create it again";
+
+fn too_large(len: usize, max: usize) -> String {
+    format!(
+        "a record of {len} bytes is longer than the {max} that this ring takes; send less, or use a larger ring"
+    )
+}
+
+fn full(behind: Behind) -> String {
+    format!(
+        "the ring is full: the subscriber in slot {} is {} bytes behind; send again when it has read",
+        behind.slot, behind.bytes
+    )
+}
+
+/// The reader that holds a full ring's producer back. May be stale by the time you look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Behind {
+    /// Its slot.
+    pub slot: u32,
+    /// Bytes that it has not released.
+    pub bytes: u64,
+}
+
+/// Why [`Producer::send`](crate::Producer::send) did not send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendError {
+    /// No record of this ring may be so long.
+    TooLarge {
+        /// Its length in bytes.
+        len: usize,
+        /// The longest, in bytes.
+        max: usize,
+    },
+}
+
+/// Why [`Producer::try_send`](crate::Producer::try_send) did not send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TrySendError {
+    /// A subscriber is a full ring behind.
+    Full(Behind),
+    /// No record of this ring may be so long.
+    TooLarge {
+        /// Its length in bytes.
+        len: usize,
+        /// The longest, in bytes.
+        max: usize,
+    },
+}
+
+/// Why [`Producer::send_timeout`](crate::Producer::send_timeout) did not send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendTimeoutError {
+    /// A subscriber was still a full ring behind when the time was over.
+    TimedOut(Behind),
+    /// No record of this ring may be so long.
+    TooLarge {
+        /// Its length in bytes.
+        len: usize,
+        /// The longest, in bytes.
+        max: usize,
+    },
+}
+
+/// Why [`Subscriber::recv`](crate::Subscriber::recv) has no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// Drained, and the producer ended cleanly.
+    Closed,
+    /// Drained, and the producer died. Another may take over: receiving again goes on with its records.
+    ProducerLost,
+    /// Another ring took the name.
+    Replaced,
+    /// The producer went on without this reader.
+    Evicted,
+    /// The ring holds something that no producer writes.
+    Corrupt,
+}
+
+/// Why [`Subscriber::try_recv`](crate::Subscriber::try_recv) has no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TryRecvError {
+    /// Nothing new yet.
+    Empty,
+    /// Nothing will come: see [`RecvError`].
+    Ended(RecvError),
+}
+
+/// Why [`Subscriber::recv_timeout`](crate::Subscriber::recv_timeout) has no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecvTimeoutError {
+    /// Nothing new in time.
+    TimedOut,
+    /// Nothing will come: see [`RecvError`].
+    Ended(RecvError),
+}
+
+error_text!(SendError { SendError::TooLarge { len, max } => too_large(len, max) });
+error_text!(TrySendError {
+    TrySendError::Full(behind) => full(behind),
+    TrySendError::TooLarge { len, max } => too_large(len, max),
+});
+error_text!(SendTimeoutError {
+    SendTimeoutError::TimedOut(behind) => full(behind),
+    SendTimeoutError::TooLarge { len, max } => too_large(len, max),
+});
+error_text!(RecvError {
+    RecvError::Closed => DRAINED,
+    RecvError::ProducerLost => LOST,
+    RecvError::Replaced => REPLACED,
+    RecvError::Evicted => EVICTED,
+    RecvError::Corrupt => DAMAGED,
+});
+error_text!(TryRecvError {
+    TryRecvError::Empty => "nothing new yet; try again, or use `recv`",
+    TryRecvError::Ended(end) => end.to_string(),
+});
+error_text!(RecvTimeoutError {
+    RecvTimeoutError::TimedOut => "nothing new in time; try again, or wait longer",
+    RecvTimeoutError::Ended(end) => end.to_string(),
+});
+
+impl From<SendError> for TrySendError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::TooLarge { len, max } => TrySendError::TooLarge { len, max },
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! Names: where rings live, how one comes into being whole, how a leftover is replaced, how one goes.
+//!
+//! A ring is a directory made under a temporary name, filled, and renamed into place, so that nobody ever
+//! attaches to half of one and a creator that is killed leaves only a directory whose name begins with a dot.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use annulus_os::{Facts, FileSystem, Place, lock, sys};
+
+use crate::error::{Error, ErrorKind};
+
+/// Names of the files of a ring.
+pub(crate) const DATA: &str = "data";
+pub(crate) const CTL: &str = "ctl";
+pub(crate) const OWNER: &str = "owner";
+/// The byte that is locked in `owner` and `life.<epoch>`.
+pub(crate) const LOCK: u64 = 0;
+/// A ring's directory: who may list it is decided by the directory above, who may open by the files' modes.
+const RING_MODE: u32 = 0o755;
+/// The default directory is its user's alone.
+const HOME_MODE: u32 = 0o700;
+const NAME_MAX: usize = 200;
+
+/// Why a directory is opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To make or take over rings in it.
+    Produce,
+    /// To read rings in it, also another user's.
+    Read,
+}
+
+/// What the caller said about directories and users.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Access {
+    pub(crate) dir: Option<PathBuf>,
+    pub(crate) allow_disk: bool,
+    pub(crate) trusted: Vec<u32>,
+}
+
+impl Access {
+    /// Whether what a user writes may be read in place: ourselves, root, and who was named.
+    pub(crate) fn trusts(&self, uid: u32) -> bool {
+        uid == sys::uid() || uid == 0 || self.trusted.contains(&uid)
+    }
+}
+
+/// The directory in which rings live.
+#[derive(Debug)]
+pub(crate) struct Home {
+    pub(crate) place: Place,
+}
+
+/// The directory that is used when none is named: `$ANNULUS_DIR`, or `/dev/shm/annulus-<uid>`.
+pub(crate) fn default_dir() -> PathBuf {
+    match std::env::var_os("ANNULUS_DIR") {
+        Some(dir) if !dir.is_empty() => dir.into(),
+        _ => format!("/dev/shm/annulus-{}", sys::uid()).into(),
+    }
+}
+
+/// Whether `$ANNULUS_DIR` names a directory.
+fn is_dir_named() -> bool {
+    std::env::var_os("ANNULUS_DIR").is_some_and(|dir| !dir.is_empty())
+}
+
+/// Checks a ring's name.
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
+    let ok = (1..=NAME_MAX).contains(&name.len())
+        && !name.starts_with('.')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    if ok { Ok(()) } else { Err(Error::of(ErrorKind::BadName, &name.escape_debug().to_string())) }
+}
+
+impl Home {
+    /// Opens the directory and refuses one that others could change. A producer makes it if it is missing; a
+    /// reader does so only for the default one, which nobody else may make in its place.
+    pub(crate) fn open(access: &Access, purpose: Purpose) -> Result<Home, Error> {
+        let path = access.dir.clone().unwrap_or_else(default_dir);
+        let shown = path.display().to_string();
+        let failed = |source: std::io::Error| match source.kind() {
+            std::io::ErrorKind::NotADirectory => unsafe_dir(&path, "not a directory, or a symbolic link"),
+            std::io::ErrorKind::NotFound if purpose == Purpose::Produce => {
+                Error::new(ErrorKind::NoParent { path: path.clone() })
+            }
+            std::io::ErrorKind::NotFound => Error::new(ErrorKind::NotFound),
+            _ => Error::io("open the directory of rings", &shown, source),
+        };
+        // A reader makes only the default directory: another's would be in the way of its real owner.
+        let may_make = purpose == Purpose::Produce || (access.dir.is_none() && !is_dir_named());
+        let (place, made) = match Place::open(&path) {
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound && may_make => {
+                (Place::create(&path, HOME_MODE).map_err(failed)?, true)
+            }
+            other => (other.map_err(failed)?, false),
+        };
+        if let Err(error) = check_file_system(&place, &path, access) {
+            if made {
+                // Not left behind. One that has become somebody's meanwhile is not empty, and stays.
+                let _ = std::fs::remove_dir(&path);
+            }
+            return Err(error);
+        }
+        let facts = place.facts().map_err(|source| Error::io("look at the directory", &shown, source))?;
+        let ours = match purpose {
+            Purpose::Produce => facts.uid == sys::uid(),
+            Purpose::Read => access.trusts(facts.uid),
+        };
+        if !ours {
+            return Err(unsafe_dir(&path, "it belongs to another user"));
+        }
+        if facts.mode & 0o022 != 0 {
+            return Err(unsafe_dir(&path, "others may write it"));
+        }
+        Ok(Home { place })
+    }
+
+    /// Opens the directory of a ring.
+    pub(crate) fn ring(&self, name: &str) -> Result<RingDir, Error> {
+        let failed = |source: std::io::Error| match source.kind() {
+            std::io::ErrorKind::NotADirectory => {
+                Error::of(ErrorKind::NotARing("it is not a directory"), name)
+            }
+            _ => Error::look_up("open the ring", name, source),
+        };
+        let place = self.place.open_at(name).map_err(failed)?;
+        let facts = place.facts().map_err(failed)?;
+        Ok(RingDir { place, facts })
+    }
+
+    /// Whether a name still means the directory that was opened.
+    pub(crate) fn still_means(&self, name: &str, ring: &RingDir) -> bool {
+        self.place.facts_at(name).is_ok_and(|now| now.ino == ring.facts.ino && now.dev == ring.facts.dev)
+    }
+
+    /// A new directory under a temporary name. Removed again unless it is [kept](Draft::keep).
+    pub(crate) fn draft(&self, name: &str) -> Result<(Draft<'_>, RingDir), Error> {
+        let temporary = temporary_name(name)?;
+        let place = self
+            .place
+            .create_at(&temporary, RING_MODE)
+            .map_err(|source| Error::io("make the ring's directory", name, source))?;
+        let draft = Draft { home: self, temporary, kept: false };
+        let facts = place.facts().map_err(|source| Error::io("look at the ring", name, source))?;
+        Ok((draft, RingDir { place, facts }))
+    }
+
+    /// Takes a ring's directory out of sight and removes it, if the name still means it. The caller holds
+    /// the ring's `owner` lock, so nobody replaces it meanwhile.
+    pub(crate) fn retire(&self, name: &str, ring: &RingDir) {
+        if !self.still_means(name, ring) {
+            return;
+        }
+        let Ok(temporary) = temporary_name(name) else { return };
+        if self.place.rename_no_replace(name, &temporary).is_ok() {
+            self.remove(&temporary, &ring.place);
+        }
+    }
+
+    /// Removes an open directory of ours under a temporary name, with what is in it. What cannot be removed
+    /// stays for `prune`: there is nobody to tell.
+    fn remove(&self, temporary: &str, place: &Place) {
+        // The large ones first, and by name: listing needs a descriptor, which a process may lack.
+        for file in [DATA, CTL, OWNER] {
+            let _ = place.remove_file(file);
+        }
+        for file in place.names().unwrap_or_default() {
+            let _ = place.remove_file(&file);
+        }
+        let _ = self.place.remove_dir(temporary);
+    }
+
+    /// The names of rings here, sorted. They may be gone by the time you look.
+    pub(crate) fn names(&self) -> Result<Vec<String>, Error> {
+        let mut names =
+            self.place.names().map_err(|source| Error::io("list the directory of rings", "", source))?;
+        names.retain(|name| check_name(name).is_ok());
+        names.sort();
+        Ok(names)
+    }
+}
+
+/// Refuses a directory whose files the kernel writes back to a disk or to another machine.
+fn check_file_system(place: &Place, path: &Path, access: &Access) -> Result<(), Error> {
+    let shown = path.display().to_string();
+    let system =
+        place.file_system().map_err(|source| Error::io("look at the file system", &shown, source))?;
+    match system {
+        FileSystem::Tmpfs => Ok(()),
+        FileSystem::Other(_) | FileSystem::Ramfs if access.allow_disk => Ok(()),
+        _ => Err(Error::new(ErrorKind::WrongFileSystem { path: path.to_owned() })),
+    }
+}
+
+/// A name that no ring can have.
+fn temporary_name(name: &str) -> Result<String, Error> {
+    let [a]: [u64; 1] = random(name)?;
+    Ok(format!(".{a:016x}"))
+}
+
+/// Random words, for names and uuids.
+pub(crate) fn random<const N: usize>(name: &str) -> Result<[u64; N], Error> {
+    let mut words = [0; N];
+    for word in &mut words {
+        *word = u64::from_le_bytes(
+            sys::random_bytes().map_err(|source| Error::io("get random bytes", name, source))?,
+        );
+    }
+    Ok(words)
+}
+
+fn unsafe_dir(path: &Path, why: &'static str) -> Error {
+    Error::new(ErrorKind::UnsafeDirectory { path: path.to_owned(), why })
+}
+
+/// An open directory of a ring, and what it was when it was opened.
+#[derive(Debug)]
+pub(crate) struct RingDir {
+    pub(crate) place: Place,
+    pub(crate) facts: Facts,
+}
+
+impl RingDir {
+    /// Opens one of the ring's files.
+    pub(crate) fn file(
+        &self,
+        file: &'static str,
+        access: annulus_os::Access,
+        name: &str,
+    ) -> Result<File, Error> {
+        self.place.open_file(file, access).map_err(|source| match source.kind() {
+            std::io::ErrorKind::InvalidInput => {
+                Error::of(ErrorKind::NotARing("one of its files is not a regular file"), name)
+            }
+            std::io::ErrorKind::NotFound => {
+                Error::of(ErrorKind::NotARing("one of its files is missing"), name)
+            }
+            _ => Error::io("open the ring", name, source),
+        })
+    }
+
+    /// Takes the lock that keeps producers apart, without waiting. `None`: a producer has it.
+    pub(crate) fn try_own(&self, name: &str) -> Result<Option<File>, Error> {
+        let owner = self.file(OWNER, annulus_os::Access::ReadWrite, name)?;
+        let locked =
+            lock::try_lock(&owner, LOCK).map_err(|source| Error::io("lock the ring", name, source))?;
+        Ok(locked.then_some(owner))
+    }
+
+    /// Makes the file by which readers see that the producer of an epoch lives: locked before it has its
+    /// name. The mode is that of `data`.
+    pub(crate) fn begin_life(&self, epoch: u64, mode: u32, name: &str) -> Result<File, Error> {
+        let failed = |source| Error::io("make the producer's life file", name, source);
+        let temporary = temporary_name(name)?;
+        let life = self.place.create_file(&temporary, mode).map_err(failed)?;
+        let named = lock::try_lock(&life, LOCK).and_then(|locked| {
+            // Nobody else knows the file, so the lock is free.
+            debug_assert!(locked);
+            self.place.rename(&temporary, &life_name(epoch))
+        });
+        if let Err(source) = named {
+            let _ = self.place.remove_file(&temporary);
+            return Err(failed(source));
+        }
+        Ok(life)
+    }
+
+    /// Removes what earlier producers left: their life files, and half-made ones.
+    pub(crate) fn end_earlier_lives(&self, epoch: u64) {
+        let current = life_name(epoch);
+        for file in self.place.names().unwrap_or_default() {
+            if file != current && (file.starts_with("life.") || file.starts_with('.')) {
+                let _ = self.place.remove_file(&file);
+            }
+        }
+    }
+}
+
+/// Name of a producer's life file.
+pub(crate) fn life_name(epoch: u64) -> String {
+    format!("life.{epoch}")
+}
+
+/// A ring in the making.
+pub(crate) struct Draft<'a> {
+    home: &'a Home,
+    temporary: String,
+    kept: bool,
+}
+
+impl Draft<'_> {
+    /// Gives it its name, unless something has that name already (`false`).
+    pub(crate) fn keep(&mut self, name: &str) -> Result<bool, Error> {
+        match self.home.place.rename_no_replace(&self.temporary, name) {
+            Ok(()) => {
+                self.kept = true;
+                Ok(true)
+            }
+            Err(source) if source.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+            Err(source) => Err(Error::io("put the ring in place", name, source)),
+        }
+    }
+
+    /// Puts it in the place of what has the name now, which becomes the draft and is removed with it.
+    pub(crate) fn replace(&mut self, name: &str) -> Result<(), Error> {
+        self.home
+            .place
+            .exchange(&self.temporary, name)
+            .map_err(|source| Error::io("put the ring in place", name, source))
+    }
+}
+
+impl Drop for Draft<'_> {
+    fn drop(&mut self) {
+        if !self.kept
+            && let Ok(place) = self.home.place.open_at(&self.temporary)
+        {
+            self.home.remove(&self.temporary, &place);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_name;
+
+    #[test]
+    fn names() {
+        let long = "x".repeat(200);
+        for good in ["a", "quotes", "A.b-c_9", "0", long.as_str()] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        let longer = "x".repeat(201);
+        for bad in ["", ".", "..", ".a", "a/b", "a b", "a\0", "é", "a\n", longer.as_str()] {
+            assert!(check_name(bad).is_err(), "{bad:?}");
+        }
+    }
+}

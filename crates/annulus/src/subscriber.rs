@@ -1,0 +1,436 @@
+//! The reading end of a ring that the producer waits for.
+
+use std::cell::Cell;
+use std::fmt;
+use std::fs::File;
+use std::time::{Duration, Instant};
+
+use annulus_core::doorbell::{Heavy, Slept, after_release, sleep_as_reader, when_empty};
+use annulus_core::ladder::{Ladder, Rung, Waiting};
+use annulus_core::layout::{FenceMode, RingState, Slot};
+use annulus_core::reader::{End, Held, JoinFailed, Look, Pins, Reader};
+use annulus_os::{Futex, sys};
+
+use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
+use crate::life::{Life, Name, Rate, unlock_slot};
+use crate::memory::Memory;
+use crate::record::Record;
+
+/// Where a reader may not sleep it naps, longer and longer.
+const NAP_FIRST: Duration = Duration::from_micros(50);
+const NAP_LONGEST: Duration = Duration::from_millis(1);
+/// A reader that polls looks at the clock once in so many empty polls.
+const POLLS: u32 = 64;
+/// Turns of waiting after which a reader looks whether the producer waits for it: soon, but not in the way of a
+/// record that is about to come.
+const TURNS_TO_RING: u32 = 512;
+/// Pauses of the processor, at most, in which a stream may gather: under two microseconds.
+const LONGEST_PAUSE: u64 = 64;
+
+/// A reading end of a ring. It gets every record from its subscription on, once and in order, and borrows each
+/// in place; the producer waits when it is a full ring behind.
+///
+/// `Send` but not `Sync`: it is one reader, at one place. Its methods take `&self`, so that records can be held
+/// while others are received, and released in any order.
+///
+/// # What is assumed of other processes
+///
+/// A record is a slice of memory that the producer's process has mapped writable: in-place reading is offered
+/// only for rings of one's own user, of root, and of users named by [`trust_uid`](crate::Open::trust_uid). Other
+/// subscribers of the ring can free what this one borrows, if they write what this library would not.
+///
+/// # Examples
+///
+/// ```
+/// use annulus::{RecvError, Ring};
+/// # let dir = format!("/dev/shm/annulus-doc-subscriber-{}", std::process::id());
+/// let mut tx = Ring::create("ticks").dir(&dir).producer()?;
+/// let rx = Ring::open("ticks").dir(&dir).subscribe()?;
+/// tx.send_batch(["1", "2", "3"])?;
+/// let first = rx.recv()?;
+/// let second = rx.recv()?;
+/// drop(second); // in any order
+/// assert_eq!((&*first, first.sequence()), (&b"1"[..], 0));
+/// drop((first, tx));
+/// assert_eq!(&*rx.recv()?, b"3");
+/// assert_eq!(rx.recv().unwrap_err(), RecvError::Closed);
+/// # drop(rx);
+/// # std::fs::remove_dir(dir).unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Subscriber {
+    memory: Memory,
+    reader: Reader,
+    slot: u32,
+    pin_bits: Box<[Cell<u64>]>,
+    pin_count: Cell<u64>,
+    waiting: Cell<Waiting>,
+    heavy: Cell<Heavy>,
+    life: Life,
+    checking: Rate,
+    polls: Cell<u32>,
+    /// The sequence at which the ring was last found empty.
+    empty_at: Cell<u64>,
+    stay: bool,
+    /// Whose handle this is: a forked child's copy must not free its parent's slot.
+    pid: u32,
+    /// Holds the slot's lock.
+    ctl: File,
+}
+
+impl Subscriber {
+    pub(crate) fn new(
+        memory: Memory,
+        ctl: File,
+        slot: u32,
+        life: Life,
+        waiting: Waiting,
+        stay: bool,
+    ) -> Result<Subscriber, (&'static str, File)> {
+        let identity = *memory.identity();
+        let reader = {
+            let shared = memory.shared();
+            let slot = &shared.slots[slot as usize];
+            let joined = Reader::join(identity.shape, shared, slot);
+            if joined.is_err() {
+                slot.vacate();
+            }
+            // The slot's cursor has moved, maybe away from where a dead owner or a stale tail had it.
+            when_empty(shared.ctl, &Futex);
+            match joined {
+                Ok(reader) => reader,
+                Err(JoinFailed(what)) => return Err((what, ctl)),
+            }
+        };
+        let heavy = match identity.fence_mode {
+            FenceMode::Asymmetric => Heavy::Barrier,
+            FenceMode::Symmetric => Heavy::Full,
+            _ => Heavy::Never,
+        };
+        let reader_sequence = reader.sequence();
+        Ok(Subscriber {
+            reader,
+            slot,
+            pin_bits: vec![Cell::new(0); Pins::words(&identity.shape)].into_boxed_slice(),
+            pin_count: Cell::new(0),
+            waiting: Cell::new(waiting),
+            heavy: Cell::new(heavy),
+            life,
+            checking: Rate::new(Duration::from_millis(u64::from(identity.liveness_ms))),
+            polls: Cell::new(0),
+            empty_at: Cell::new(reader_sequence),
+            stay,
+            pid: sys::pid(),
+            ctl,
+            memory,
+        })
+    }
+
+    /// The next record; waits for it.
+    ///
+    /// The record is borrowed in place, and the producer may not overwrite it until it is dropped. A parked
+    /// reader costs one wake per liveness interval.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError`], after every record that was sent before the end.
+    #[inline]
+    pub fn recv(&self) -> Result<Record<'_>, RecvError> {
+        match self.reader.look(self.memory.shared()) {
+            Look::Record(held) => Ok(Record::new(self, held)),
+            _ => self.recv_slow(None).map_err(|error| match error {
+                RecvTimeoutError::Ended(end) => end,
+                RecvTimeoutError::TimedOut => unreachable!("a wait without a deadline does not end by it"),
+            }),
+        }
+    }
+
+    /// The next record if it is there.
+    ///
+    /// # Errors
+    ///
+    /// [`TryRecvError::Empty`], or the end after every record that was sent before it. A crash of the producer
+    /// is noticed within 64 empty calls and a liveness interval.
+    #[inline]
+    pub fn try_recv(&self) -> Result<Record<'_>, TryRecvError> {
+        match self.reader.look(self.memory.shared()) {
+            Look::Record(held) => Ok(Record::new(self, held)),
+            Look::Empty => match self.poll_end() {
+                Some(end) => Err(TryRecvError::Ended(end)),
+                // The end was looked for after the header: a record may have come in between.
+                None => Err(TryRecvError::Empty),
+            },
+            Look::Lost => Err(TryRecvError::Ended(self.why_lost())),
+        }
+    }
+
+    /// The next record; waits for it, at most `timeout`. A record that comes exactly then is returned.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvTimeoutError`].
+    #[inline]
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<Record<'_>, RecvTimeoutError> {
+        match self.reader.look(self.memory.shared()) {
+            Look::Record(held) => Ok(Record::new(self, held)),
+            _ => self.recv_slow(Instant::now().checked_add(timeout)),
+        }
+    }
+
+    /// Records as they come, until the end: `Closed` ends the iteration, any other end is its last item.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use annulus::Ring;
+    /// # let dir = format!("/dev/shm/annulus-doc-iter-{}", std::process::id());
+    /// # let mut tx = Ring::create("iter").dir(&dir).producer()?;
+    /// # let rx = Ring::open("iter").dir(&dir).subscribe()?;
+    /// tx.send_batch(["a", "b"])?;
+    /// drop(tx);
+    /// for record in rx.iter() {
+    ///     assert_eq!(record?.len(), 1);
+    /// }
+    /// # drop(rx);
+    /// # std::fs::remove_dir(dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn iter(&self) -> Iter<'_> {
+        Iter { subscriber: self, ended: false }
+    }
+
+    /// The sequence of the next record.
+    pub fn sequence(&self) -> u64 {
+        self.reader.sequence()
+    }
+
+    /// Bytes that this reader holds: from the oldest record that was not dropped to the next one.
+    pub fn held_bytes(&self) -> u64 {
+        self.reader.held_bytes()
+    }
+
+    /// How this handle waits from now on.
+    pub fn set_waiting(&self, waiting: Waiting) {
+        self.waiting.set(waiting);
+    }
+
+    /// Whether the ring's name still means this ring; files can be deleted under a running program, which goes on
+    /// with those attached.
+    pub fn is_linked(&self) -> bool {
+        self.life.name() == Name::Ours
+    }
+
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Gives a record's space back.
+    #[inline]
+    pub(crate) fn release(&self, held: Held) {
+        let shared = self.memory.shared();
+        let pins = Pins::new(&self.pin_bits, &self.pin_count);
+        if let Some((before, after)) = self.reader.release(shared, self.slot(), &pins, held) {
+            after_release(shared.ctl, before, after, &Futex);
+        }
+    }
+
+    #[inline]
+    fn slot(&self) -> &Slot {
+        &self.memory.slots()[self.slot as usize]
+    }
+
+    /// The end, if a poll that found nothing should say it.
+    #[cold]
+    fn poll_end(&self) -> Option<RecvError> {
+        let polls = self.polls.get().wrapping_add(1);
+        self.polls.set(polls);
+        if !polls.is_multiple_of(POLLS) {
+            return self.end_of_state();
+        }
+        when_empty(self.memory.ctl(), &Futex);
+        self.end(Instant::now())
+    }
+
+    /// The end that the producer's words say, once everything before it is read.
+    fn end_of_state(&self) -> Option<RecvError> {
+        let shared = self.memory.shared();
+        match self.reader.ended(shared) {
+            Some(End::Closed) => Some(RecvError::Closed),
+            Some(End::Superseded) => Some(RecvError::Replaced),
+            Some(End::Damaged) => Some(RecvError::Corrupt),
+            None if self.reader.is_damaged() => Some(RecvError::Corrupt),
+            None if self.reader.is_evicted(shared) => Some(self.why_lost()),
+            None => None,
+        }
+    }
+
+    /// The end, also that of a producer that died without a word; asks the kernel once per liveness interval.
+    fn end(&self, now: Instant) -> Option<RecvError> {
+        if let Some(end) = self.end_of_state() {
+            return Some(end);
+        }
+        let shared = self.memory.shared();
+        self.life.follow(shared.producer.epoch.look());
+        if !self.checking.is_due(now) || self.life.is_alive() {
+            return None;
+        }
+        // The lock is free: state and epoch again, then the header again. Only an empty one is the end.
+        if self.life.follow(shared.producer.epoch.look()) {
+            return None;
+        }
+        if let Some(end) = self.end_of_state() {
+            return Some(end);
+        }
+        if self.reader.is_ready(shared) {
+            return None;
+        }
+        match self.life.name() {
+            // Nobody can take over a ring that has no name any more: not even one who stays waits for that.
+            Name::Another => Some(RecvError::Replaced),
+            Name::Nothing => Some(RecvError::ProducerLost),
+            Name::Ours => (!self.stay).then_some(RecvError::ProducerLost),
+        }
+    }
+
+    /// Whether a reader about to sleep should not.
+    fn has_news(&self) -> bool {
+        let shared = self.memory.shared();
+        self.reader.is_ready(shared)
+            || self.reader.is_evicted(shared)
+            || self.reader.is_damaged()
+            || shared.producer.state.look() != RingState::Open.to_word()
+            || shared.producer.epoch.look() != self.life.epoch()
+    }
+
+    #[cold]
+    fn why_lost(&self) -> RecvError {
+        if self.reader.is_evicted(self.memory.shared()) { RecvError::Evicted } else { RecvError::Corrupt }
+    }
+
+    #[cold]
+    fn recv_slow(&self, deadline: Option<Instant>) -> Result<Record<'_>, RecvTimeoutError> {
+        let mut ladder = Ladder::new(self.waiting.get());
+        let mut nap = NAP_FIRST;
+        self.let_them_gather();
+        let (mut turns_to_ring, mut rang) = (TURNS_TO_RING, false);
+        loop {
+            match self.reader.look(self.memory.shared()) {
+                Look::Record(held) => return Ok(Record::new(self, held)),
+                Look::Lost => return Err(RecvTimeoutError::Ended(self.why_lost())),
+                Look::Empty => {}
+            }
+            let rung = ladder.step();
+            turns_to_ring = turns_to_ring.saturating_sub(1);
+            if !rang && (turns_to_ring == 0 || rung == Rung::Park) {
+                // Once per emptiness: whatever the producer does after it ends the emptiness.
+                rang = true;
+                when_empty(self.memory.ctl(), &Futex);
+            }
+            if ladder.due(rung) {
+                let now = Instant::now();
+                if let Some(end) = self.end(now) {
+                    return Err(RecvTimeoutError::Ended(end));
+                }
+                if deadline.is_some_and(|deadline| now >= deadline) {
+                    return match self.reader.look(self.memory.shared()) {
+                        Look::Record(held) => Ok(Record::new(self, held)),
+                        Look::Lost => Err(RecvTimeoutError::Ended(self.why_lost())),
+                        Look::Empty => Err(RecvTimeoutError::TimedOut),
+                    };
+                }
+                if rung == Rung::Park {
+                    let interval = self.checking.interval();
+                    let left = deadline.map_or(interval, |deadline| interval.min(deadline - now));
+                    self.park(left, &mut nap);
+                }
+            }
+            match rung {
+                Rung::Park => {}
+                Rung::Spin | Rung::Pause => annulus_core::sync::relax(),
+                Rung::Yield => std::thread::yield_now(),
+            }
+        }
+    }
+
+    /// Before the first look of a wait: a short pause, if a run of records has come to its end.
+    ///
+    /// A reader that follows a stream at the heels takes the line away from the producer at each look, and both
+    /// go at the pace of the line. A pause as long as the run lets the next records gather. After a single record,
+    /// as in a dialogue, there is none.
+    fn let_them_gather(&self) {
+        let sequence = self.reader.sequence();
+        let run = sequence.wrapping_sub(self.empty_at.replace(sequence));
+        for _ in 1..run.min(LONGEST_PAUSE) {
+            annulus_core::sync::relax();
+        }
+    }
+
+    fn park(&self, timeout: Duration, nap: &mut Duration) {
+        let ctl = self.memory.ctl();
+        match sleep_as_reader(ctl, self.heavy.get(), &Futex, Some(timeout), || self.has_news()) {
+            Slept::Woken => self.slot().sleeps.count(1),
+            Slept::Ready => {}
+            Slept::Forbidden => {
+                // For good: each further try would declare a sleeper that does not sleep.
+                self.heavy.set(Heavy::Never);
+                std::thread::sleep(timeout.min(*nap));
+                *nap = (*nap * 2).min(NAP_LONGEST);
+            }
+        }
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        if self.pid != sys::pid() {
+            return;
+        }
+        self.slot().vacate();
+        when_empty(self.memory.ctl(), &Futex);
+        // The lock goes with the file at the latest; freeing the slot's word comes before either.
+        let _ = unlock_slot(&self.ctl, self.slot);
+    }
+}
+
+impl fmt::Debug for Subscriber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscriber")
+            .field("slot", &self.slot)
+            .field("sequence", &self.sequence())
+            .field("held_bytes", &self.held_bytes())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Records as they come: see [`Subscriber::iter`].
+#[derive(Debug)]
+pub struct Iter<'a> {
+    subscriber: &'a Subscriber,
+    ended: bool,
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = Result<Record<'a>, RecvError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        match self.subscriber.recv() {
+            Ok(record) => Some(Ok(record)),
+            Err(end) => {
+                self.ended = true;
+                (end != RecvError::Closed).then_some(Err(end))
+            }
+        }
+    }
+}
+
+impl<'a> IntoIterator for &'a Subscriber {
+    type Item = Result<Record<'a>, RecvError>;
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
