@@ -1,0 +1,206 @@
+//! What carries messages, each behind the same two halves: the client's, and the server's in the peer.
+
+mod annulus;
+mod floor;
+mod kernel;
+mod schemes;
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::str::FromStr;
+
+use memmap2::MmapRaw;
+
+pub(crate) use annulus::{RingPlan, Rings};
+use kernel::Kernel;
+
+use crate::plan::{Bench, System};
+use crate::{Error, Result};
+
+/// One end of a connection. Both ends know the size of the messages.
+pub(crate) trait Half {
+    /// Sends `body`, with `seq` written into it; `seq` differs from the one before.
+    fn send(&mut self, seq: u64, body: &mut [u8]) -> Result<()>;
+    /// Waits for the next message, copies all of it into `body`, and tells what `seq` it was.
+    fn recv(&mut self, body: &mut [u8]) -> Result<u64>;
+}
+
+/// Writes `seq` at the front of a message and, where there is room, at its end: each differs from the
+/// one before, and a record that is wrong, cut or torn is noticed.
+#[inline(always)]
+fn stamp(seq: u64, body: &mut [u8]) {
+    if let Some(front) = body.first_chunk_mut() {
+        *front = seq.to_ne_bytes();
+    }
+    if body.len() >= 16
+        && let Some(back) = body.last_chunk_mut()
+    {
+        *back = seq.to_ne_bytes();
+    }
+}
+
+/// What [`stamp`] wrote; 0, which is never sent, if the ends differ.
+#[inline(always)]
+fn stamped(body: &[u8]) -> u64 {
+    let front = body.first_chunk().map_or(0, |front| u64::from_ne_bytes(*front));
+    let back = body.last_chunk().map_or(0, |back| u64::from_ne_bytes(*back));
+    if body.len() < 16 || front == back { front } else { 0 }
+}
+
+/// One way to carry messages: a system, or one of the floor's kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Two-line ping-pong; whether it pauses between looks.
+    TwoLine(bool),
+    /// One-slot copy; whether it pauses between looks.
+    OneSlot(bool),
+    /// A buffer of slots; whether it pauses for long, so that a batch gathers: the reader's looks take
+    /// the lines away from the writer.
+    Slots(bool),
+    Futex,
+    Annulus,
+    /// A bare ring with a tail counter, or with headers that publish; and bytes from record to record.
+    Scheme {
+        in_band: bool,
+        line: bool,
+    },
+    Pipe,
+    Uds,
+}
+
+/// Rounds before the floor's slots move on.
+const ROUNDS_A_SPOT: usize = 6;
+/// Pauses between the looks of a patient reader: some microseconds.
+const PATIENT: u32 = 256;
+
+const WAYS: [(Way, &str); 14] = [
+    (Way::TwoLine(false), "two-line"),
+    (Way::TwoLine(true), "two-line-pause"),
+    (Way::OneSlot(false), "one-slot"),
+    (Way::OneSlot(true), "one-slot-pause"),
+    (Way::Slots(false), "slots"),
+    (Way::Slots(true), "slots-patient"),
+    (Way::Futex, "futex"),
+    (Way::Annulus, "annulus"),
+    (Way::Scheme { in_band: false, line: false }, "tail-packed"),
+    (Way::Scheme { in_band: false, line: true }, "tail-line"),
+    (Way::Scheme { in_band: true, line: false }, "in-band-packed"),
+    (Way::Scheme { in_band: true, line: true }, "in-band-line"),
+    (Way::Pipe, "pipe"),
+    (Way::Uds, "uds"),
+];
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = WAYS.iter().find(|(way, _)| way == self).map_or("?", |(_, word)| word);
+        f.write_str(word)
+    }
+}
+
+impl FromStr for Way {
+    type Err = Error;
+    fn from_str(word: &str) -> Result<Self> {
+        let way = WAYS.iter().find(|(_, w)| *w == word).map(|(way, _)| *way);
+        way.ok_or_else(|| Error::failed(format!("no way to carry messages is called {word}")))
+    }
+}
+
+/// The ways of a system in one cell: the floor has two where the better counts, pair by pair.
+pub(crate) fn ways(system: System, bench: Bench, size: usize) -> Vec<Way> {
+    match (system, bench) {
+        (System::Annulus, _) => vec![Way::Annulus],
+        (System::TailPacked, _) => vec![Way::Scheme { in_band: false, line: false }],
+        (System::TailLine, _) => vec![Way::Scheme { in_band: false, line: true }],
+        (System::InBandPacked, _) => vec![Way::Scheme { in_band: true, line: false }],
+        (System::InBandLine, _) => vec![Way::Scheme { in_band: true, line: true }],
+        (System::Pipe, _) => vec![Way::Pipe],
+        (System::Uds, _) => vec![Way::Uds],
+        (_, Bench::PingPong) if size <= 48 => vec![Way::TwoLine(false), Way::TwoLine(true)],
+        (_, Bench::PingPong) => vec![Way::OneSlot(false), Way::OneSlot(true)],
+        (_, Bench::Stream) => vec![Way::Slots(false), Way::Slots(true)],
+        (_, Bench::Wake) => vec![Way::Futex],
+    }
+}
+
+/// Something to do with a half, compiled for each kind of it.
+pub(crate) trait Visit {
+    type Out;
+    fn visit<H: Half>(self, half: &mut H) -> Result<Self::Out>;
+}
+
+/// All the ends that one of the two processes holds.
+pub(crate) struct Ends {
+    client: bool,
+    floor: MmapRaw,
+    /// Rounds so far: the same in both processes, which take part in the same ones.
+    turn: usize,
+    pipe: Kernel,
+    uds: Kernel,
+    pub(crate) rings: Option<Rings>,
+}
+
+impl Ends {
+    /// Over the mapping of the floor, and the descriptors to read and to write of each kernel object.
+    pub(crate) fn new(client: bool, floor: MmapRaw, pipe: [OwnedFd; 2], uds: [OwnedFd; 2]) -> Self {
+        Self { client, floor, turn: 0, pipe: Kernel::new(pipe), uds: Kernel::new(uds), rings: None }
+    }
+
+    /// Makes this process's half of `way` and hands it to `visit`.
+    pub(crate) fn visit<V: Visit>(&mut self, way: Way, size: usize, visit: V) -> Result<V::Out> {
+        let (floor, client) = (&self.floor, self.client);
+        // The two ways of one pair mostly share a slot; over a cell, all slots have their turn.
+        let spot = self.turn / ROUNDS_A_SPOT;
+        self.turn += 1;
+        match way {
+            Way::TwoLine(false) => visit.visit(&mut floor::two_line::<0>(floor, client)),
+            Way::TwoLine(true) => visit.visit(&mut floor::two_line::<1>(floor, client)),
+            Way::OneSlot(false) => visit.visit(&mut floor::one_slot::<0>(floor, client, spot, size)),
+            Way::OneSlot(true) => visit.visit(&mut floor::one_slot::<1>(floor, client, spot, size)),
+            Way::Slots(false) => visit.visit(&mut floor::slots::<1>(floor, client, size)),
+            Way::Slots(true) => visit.visit(&mut floor::slots::<PATIENT>(floor, client, size)),
+            Way::Futex => visit.visit(&mut floor::futex(floor, client, spot, size)),
+            Way::Annulus => match &mut self.rings {
+                Some(rings) => visit.visit(rings),
+                None => Err(Error::failed("a round of annulus before its rings were made")),
+            },
+            Way::Scheme { in_band, line } => {
+                let align = if line { 64 } else { 8 };
+                if in_band {
+                    visit.visit(&mut schemes::scheme::<true>(floor, client, size, align))
+                } else {
+                    visit.visit(&mut schemes::scheme::<false>(floor, client, size, align))
+                }
+            }
+            Way::Pipe => visit.visit(&mut self.pipe),
+            Way::Uds => visit.visit(&mut self.uds),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torn_message_is_seen() {
+        for size in [8, 15, 16, 100] {
+            let mut body = vec![0; size];
+            stamp(77, &mut body);
+            assert_eq!(stamped(&body), 77);
+        }
+        let mut body = [0; 64];
+        stamp(77, &mut body);
+        body[60] = 1;
+        assert_eq!(stamped(&body), 0);
+    }
+
+    #[test]
+    fn the_floor_of_each_cell() {
+        assert_eq!(ways(System::Floor, Bench::PingPong, 48), [Way::TwoLine(false), Way::TwoLine(true)]);
+        assert_eq!(ways(System::Floor, Bench::PingPong, 64), [Way::OneSlot(false), Way::OneSlot(true)]);
+        for (way, word) in WAYS {
+            assert_eq!(word.parse::<Way>().unwrap(), way);
+            assert_eq!(way.to_string(), word);
+        }
+    }
+}
