@@ -1,0 +1,71 @@
+//! How a command ends, other than done.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// Why a command ended before it was done.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// What was asked for cannot be; exit code 2.
+    Wrong(String),
+    /// It began well, and something was lost, died or failed; exit code 1.
+    Lost(String),
+    /// A signal of this number; exit code 128 and the number, as of a process that dies of it.
+    Signal(u8),
+    /// Whoever reads the output has seen enough, which is success.
+    Enough,
+}
+
+/// What commands and their parts return.
+pub(crate) type Result<T = ()> = std::result::Result<T, End>;
+
+impl End {
+    /// Says it on stderr, where there is something to say.
+    pub(crate) fn tell(self) -> ExitCode {
+        match self {
+            Self::Wrong(what) => {
+                say(&what);
+                ExitCode::from(2)
+            }
+            Self::Lost(what) => {
+                say(&what);
+                ExitCode::FAILURE
+            }
+            Self::Signal(number) => ExitCode::from(128 + number),
+            Self::Enough => ExitCode::SUCCESS,
+        }
+    }
+
+    /// Writing standard output failed.
+    pub(crate) fn output(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::Enough,
+            _ => Self::Lost(format!("cannot write standard output: {error}")),
+        }
+    }
+}
+
+/// One line on stderr. If that is closed too, there is nobody to tell.
+pub(crate) fn say(what: &str) {
+    let _ = writeln!(io::stderr(), "annulus: {what}");
+}
+
+/// The library's sentences name its methods; a user of the command has options instead.
+const OPTIONS: [(&str, &str); 4] = [
+    ("`.wait(timeout)`", "`annulus sub --wait SECS`"),
+    ("`.max_subscribers(..)`", "`annulus pub --max-subscribers N`"),
+    (" (`.permissions(..)`)", ""),
+    (", or `.allow_disk()`", ""),
+];
+
+impl From<annulus::Error> for End {
+    /// A ring that cannot be opened or made.
+    fn from(error: annulus::Error) -> Self {
+        Self::Wrong(sentence(&error))
+    }
+}
+
+/// What a library's error says, in the words of the command.
+pub(crate) fn sentence(error: &annulus::Error) -> String {
+    OPTIONS.iter().fold(error.to_string(), |text, (method, option)| text.replace(method, option))
+}
