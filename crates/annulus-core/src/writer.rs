@@ -12,7 +12,6 @@ use crate::header::{HEADER_BYTES, decode, encode};
 use crate::layout::{ANCHORS, Counter, ProducerPage, RingState};
 use crate::memory::{Memory, Shared};
 use crate::shape::Shape;
-use crate::words::NO_CURSOR;
 
 /// Why a record was not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,13 +177,7 @@ impl Writer {
     #[inline]
     pub fn publish<M: Memory>(&mut self, shared: &Shared<'_, M>, payload: &[u8]) -> Result<(), Refusal> {
         let len = payload.len() as u64;
-        if len > self.shape.max_len() {
-            return Err(Refusal::TooLarge);
-        }
-        let end = self.tail + self.shape.need(len);
-        if end + HEADER_BYTES > self.licence {
-            self.extend(shared, end).map_err(Refusal::Full)?;
-        }
+        let end = self.admit(shared, self.tail, len)?;
         shared.records.word(end).clear();
         shared.records.write(self.tail + HEADER_BYTES, payload);
         shared.records.word(self.tail).publish(encode(self.sequence, len));
@@ -210,13 +203,7 @@ impl Writer {
         payload: &[u8],
     ) -> Result<(), Refusal> {
         let len = payload.len() as u64;
-        if len > self.shape.max_len() {
-            return Err(Refusal::TooLarge);
-        }
-        let end = batch.end + self.shape.need(len);
-        if end + HEADER_BYTES > self.licence {
-            self.extend(shared, end).map_err(Refusal::Full)?;
-        }
+        let end = self.admit(shared, batch.end, len)?;
         shared.records.word(end).clear();
         shared.records.write(batch.end + HEADER_BYTES, payload);
         let header = encode(self.sequence.wrapping_add(batch.count), len);
@@ -250,13 +237,7 @@ impl Writer {
     /// [`Refusal`]; nothing has changed then.
     #[inline]
     pub fn claim<M: Memory>(&mut self, shared: &Shared<'_, M>, len: u64) -> Result<Room, Refusal> {
-        if len > self.shape.max_len() {
-            return Err(Refusal::TooLarge);
-        }
-        let end = self.tail + self.shape.need(len);
-        if end + HEADER_BYTES > self.licence {
-            self.extend(shared, end).map_err(Refusal::Full)?;
-        }
+        self.admit(shared, self.tail, len)?;
         Ok(Room { len })
     }
 
@@ -304,6 +285,20 @@ impl Writer {
         shared.records.word(end).clear();
         shared.records.word(self.tail).publish(encode(self.sequence, len));
         self.advance(shared, end, 1);
+    }
+
+    /// The one admission check: room for a record of `len` bytes at `start` and for the header behind it. Returns
+    /// where that is.
+    #[inline]
+    fn admit<M: Memory>(&mut self, shared: &Shared<'_, M>, start: u64, len: u64) -> Result<u64, Refusal> {
+        if len > self.shape.max_len() {
+            return Err(Refusal::TooLarge);
+        }
+        let end = start + self.shape.need(len);
+        if end + HEADER_BYTES > self.licence {
+            self.extend(shared, end).map_err(Refusal::Full)?;
+        }
+        Ok(end)
     }
 
     #[inline]
@@ -364,17 +359,12 @@ impl Writer {
         lowest
     }
 
-    /// Whether the producer must wait for a cursor. One above the tail is damage (or free, see [`NO_CURSOR`]);
+    /// Whether the producer must wait for a cursor. One above the tail is damage (or free, see [`NO_CURSOR`](crate::words::NO_CURSOR));
     /// one that the licence has passed belongs to a joiner that will look again, or to a reader given up.
     #[inline]
     pub fn counts(&self, cursor: u64) -> bool {
         // In this order: a hostile cursor must not overflow the sum.
         cursor <= self.tail && cursor + self.shape.capacity() >= self.licence
-    }
-
-    /// Whether a cursor is one that no subscriber can have stored.
-    pub fn is_damaged(&self, cursor: u64) -> bool {
-        cursor > self.tail && cursor != NO_CURSOR
     }
 
     /// Leaves a record boundary for readers that join late or lag.

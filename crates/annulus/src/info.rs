@@ -1,6 +1,6 @@
 //! How a ring stands, for people and for scripts.
 
-use annulus_core::layout::{Counter, Options, RingState, SlotState};
+use annulus_core::layout::{Counter, Options, RingState};
 use annulus_core::words::NO_CURSOR;
 use annulus_os::lock;
 
@@ -85,14 +85,12 @@ impl Info {
         let alive = ring.place.open_file(&life_name(epoch), annulus_os::Access::Read);
         let subscribers = memory.slots().iter().enumerate().filter_map(|(i, slot)| {
             let cursor = slot.cursor.look();
-            (slot.state.glance() == SlotState::Active.to_word() && cursor != NO_CURSOR).then(|| {
-                SubscriberInfo {
-                    slot: i as u32,
-                    alive: is_slot_held(&ctl, i as u32),
-                    pid: slot.pid.glance(),
-                    behind: tail.saturating_sub(cursor),
-                    sleeps: slot.sleeps.glance(),
-                }
+            (slot.is_active() && cursor != NO_CURSOR).then(|| SubscriberInfo {
+                slot: i as u32,
+                alive: is_slot_held(&ctl, i as u32),
+                pid: slot.pid.glance(),
+                behind: tail.saturating_sub(cursor),
+                sleeps: slot.sleeps.glance(),
             })
         });
         let [high, low] = identity.uuid;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use annulus_core::layout::lock_byte;
 use annulus_os::lock;
 
-use crate::registry::{Home, LOCK, RingDir, life_name};
+use crate::registry::{Home, LOCK, Name, RingDir, life_name};
 
 /// Asks at most once per liveness interval.
 #[derive(Debug)]
@@ -56,17 +56,6 @@ enum Found {
     Unknown,
 }
 
-/// What a ring's name means now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Name {
-    /// This ring.
-    Ours,
-    /// Another one.
-    Another,
-    /// Nothing, or it cannot be said.
-    Nothing,
-}
-
 impl Life {
     pub(crate) fn new(home: Home, name: &str, ring: RingDir, epoch: u64) -> Life {
         let file = RefCell::new(look_for(&ring, epoch));
@@ -103,11 +92,7 @@ impl Life {
 
     /// What the ring's name means now.
     pub(crate) fn name(&self) -> Name {
-        match self.home.place.facts_at(&self.name) {
-            Ok(now) if now.ino == self.ring.facts.ino && now.dev == self.ring.facts.dev => Name::Ours,
-            Ok(_) => Name::Another,
-            Err(_) => Name::Nothing,
-        }
+        self.home.meaning(&self.name, &self.ring)
     }
 }
 

@@ -118,12 +118,8 @@ impl Producer {
     /// [`SendError::TooLarge`]; nothing was sent.
     #[inline]
     pub fn send(&mut self, payload: &[u8]) -> Result<(), SendError> {
-        approach(self.memory.ctl());
-        match self.writer.publish(self.memory.shared(), payload) {
-            Ok(()) => {
-                self.ring_bell();
-                Ok(())
-            }
+        match self.publish(payload) {
+            Ok(()) => Ok(()),
             Err(refusal) => self.send_slow(payload, refusal, None).map_err(|error| match error {
                 SendTimeoutError::TooLarge { len, max } => SendError::TooLarge { len, max },
                 SendTimeoutError::TimedOut(_) => unreachable!("a wait without a deadline does not end by it"),
@@ -139,12 +135,8 @@ impl Producer {
     /// was sent.
     #[inline]
     pub fn try_send(&mut self, payload: &[u8]) -> Result<(), TrySendError> {
-        approach(self.memory.ctl());
-        match self.writer.publish(self.memory.shared(), payload) {
-            Ok(()) => {
-                self.ring_bell();
-                Ok(())
-            }
+        match self.publish(payload) {
+            Ok(()) => Ok(()),
             Err(refusal) => self.try_send_slow(payload, refusal),
         }
     }
@@ -155,12 +147,8 @@ impl Producer {
     ///
     /// [`SendTimeoutError`]; nothing was sent.
     pub fn send_timeout(&mut self, payload: &[u8], timeout: Duration) -> Result<(), SendTimeoutError> {
-        approach(self.memory.ctl());
-        match self.writer.publish(self.memory.shared(), payload) {
-            Ok(()) => {
-                self.ring_bell();
-                Ok(())
-            }
+        match self.publish(payload) {
+            Ok(()) => Ok(()),
             Err(refusal) => self.send_slow(payload, refusal, Instant::now().checked_add(timeout)),
         }
     }
@@ -346,6 +334,15 @@ impl Producer {
             self.ring_bell();
         }
         sent
+    }
+
+    /// Publishes one record and wakes who waits for it.
+    #[inline]
+    fn publish(&mut self, payload: &[u8]) -> Result<(), Refusal> {
+        approach(self.memory.ctl());
+        self.writer.publish(self.memory.shared(), payload)?;
+        self.ring_bell();
+        Ok(())
     }
 
     /// Wakes readers if any sleeps: after each publication.

@@ -46,6 +46,17 @@ impl Access {
     }
 }
 
+/// What a ring's name means now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Name {
+    /// This ring.
+    Ours,
+    /// Another one.
+    Another,
+    /// Nothing, or it cannot be said.
+    Nothing,
+}
+
 /// The directory in which rings live.
 #[derive(Debug)]
 pub(crate) struct Home {
@@ -129,9 +140,18 @@ impl Home {
         Ok(RingDir { place, facts })
     }
 
+    /// What a name means now, to one who has opened the directory of a ring.
+    pub(crate) fn meaning(&self, name: &str, ring: &RingDir) -> Name {
+        match self.place.facts_at(name) {
+            Ok(now) if now.ino == ring.facts.ino && now.dev == ring.facts.dev => Name::Ours,
+            Ok(_) => Name::Another,
+            Err(_) => Name::Nothing,
+        }
+    }
+
     /// Whether a name still means the directory that was opened.
     pub(crate) fn still_means(&self, name: &str, ring: &RingDir) -> bool {
-        self.place.facts_at(name).is_ok_and(|now| now.ino == ring.facts.ino && now.dev == ring.facts.dev)
+        self.meaning(name, ring) == Name::Ours
     }
 
     /// A new directory under a temporary name. Removed again unless it is [kept](Draft::keep).

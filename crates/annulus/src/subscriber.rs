@@ -12,9 +12,10 @@ use annulus_core::reader::{End, Held, JoinFailed, Look, Pins, Reader};
 use annulus_os::{Futex, sys};
 
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
-use crate::life::{Life, Name, Rate, unlock_slot};
+use crate::life::{Life, Rate, unlock_slot};
 use crate::memory::Memory;
 use crate::record::Record;
+use crate::registry::Name;
 
 /// Where a reader may not sleep it naps, longer and longer.
 const NAP_FIRST: Duration = Duration::from_micros(50);
@@ -259,7 +260,7 @@ impl Subscriber {
             Some(End::Superseded) => Some(RecvError::Replaced),
             Some(End::Damaged) => Some(RecvError::Corrupt),
             None if self.reader.is_damaged() => Some(RecvError::Corrupt),
-            None if self.reader.is_evicted(shared) => Some(self.why_lost()),
+            None if self.reader.is_evicted(shared) => Some(RecvError::Evicted),
             None => None,
         }
     }
