@@ -8,10 +8,12 @@
 //! | module | what | rests on |
 //! |---|---|---|
 //! | [`place`] | a directory, the files in it, their reservation, seals and facts | open(2), fallocate(2), memfd_create(2), inotify(7) |
-//! | [`mapping`] | a file in memory, its body twice in a row, guard pages around | mmap(2), madvise(2) |
+//! | [`mapping`] | a file in memory, its body twice in a row, guards around; its pages present, locked, bound, huge | mmap(2), madvise(2), mlock(2), mbind(2) |
 //! | [`lock`] | byte locks that the kernel drops when their holder dies | fcntl(2) |
 //! | [`futex`] | sleeping on a shared word | futex(2) |
+//! | [`semaphore`] | sleeping on a semaphore in shared words | sem_overview(7) |
 //! | [`membarrier`] | the heavy half of an asymmetric fence | membarrier(2) |
+//! | [`clock`] | a clock that never goes back, and the processor's own counter | clock_gettime(2) |
 //! | [`sys`] | who and when we are | getpid(2), proc(5), getrandom(2) |
 
 #[cfg(not(target_os = "linux"))]
@@ -24,13 +26,16 @@ compile_error!(
     "annulus-os needs a 64-bit target: positions are 64-bit atomics and rings may exceed 32-bit address space."
 );
 
+pub mod clock;
 pub mod futex;
 pub mod lock;
 pub mod mapping;
 pub mod membarrier;
+mod pages;
 pub mod place;
+pub mod semaphore;
 pub mod sys;
 
 pub use futex::Futex;
-pub use mapping::{Access, Mapping};
+pub use mapping::{Access, Mapping, Part};
 pub use place::{Facts, FileSystem, Kind, Place, Seal, Space, Watch};

@@ -10,6 +10,7 @@
 //! fchmod(2), which no umask changes. Until then, a new object is its owner's alone.
 
 mod facts;
+mod mapped;
 mod object;
 mod watch;
 
@@ -22,8 +23,9 @@ use rustix::fs::{self, AtFlags, CWD, Dir, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 pub use crate::mapping::Access;
-pub use facts::{Facts, FileSystem, Kind, Space, facts_of};
-pub use object::{Seal, anonymous, is_sealed, reserve, seal, seals};
+pub use facts::{Facts, FileSystem, Kind, Space, facts_of, page_size_of};
+pub use mapped::file_mapped_at;
+pub use object::{Seal, anonymous, is_sealed, reserve, seal, seals, shared_memory_object};
 pub use watch::Watch;
 
 /// For opening a directory so that it can be listed: never through a symbolic link.
@@ -138,6 +140,15 @@ impl Place {
     /// What fstatfs(2) reports.
     pub fn file_system(&self) -> io::Result<FileSystem> {
         Ok(FileSystem::from_stat(&fs::fstatfs(&self.fd)?))
+    }
+
+    /// Bytes of the pages that files here are made of; see [`page_size_of`].
+    ///
+    /// # Errors
+    ///
+    /// What fstatfs(2) reports.
+    pub fn page_size(&self) -> io::Result<usize> {
+        Ok(facts::page_size_from(&fs::fstatfs(&self.fd)?))
     }
 
     /// How big the file system is and how much of it this user may still take. A hint: others take from it,

@@ -13,6 +13,49 @@ pub fn page_size() -> usize {
     rustix::param::page_size()
 }
 
+/// When the kernel puts huge pages under memfds of its own accord.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransparentHugePages {
+    /// Not at all: `never` or `deny`.
+    Never,
+    /// Where [`Mapping::advise_huge`](crate::Mapping::advise_huge) asked for them: `advise`.
+    Advised,
+    /// Wherever they fit, or fit into the file's length: `always`, `within_size` or `force`.
+    Always,
+    /// The kernel has none, or does not say in words that are known here.
+    Unknown,
+}
+
+/// What `/sys/kernel/mm/transparent_hugepage/shmem_enabled` says about huge pages for shared memory; may be
+/// stale by the time you look. It governs memfds. A tmpfs goes by the `huge=` that it was mounted with,
+/// unless `deny` or `force` overrules that.
+#[must_use]
+pub fn transparent_huge_pages() -> TransparentHugePages {
+    match fs::read_to_string("/sys/kernel/mm/transparent_hugepage/shmem_enabled") {
+        Ok(choices) => chosen(&choices),
+        Err(_) => TransparentHugePages::Unknown,
+    }
+}
+
+/// Of a line of words, the one in brackets holds.
+fn chosen(choices: &str) -> TransparentHugePages {
+    let word = choices.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
+    match word.map(|(word, _)| word) {
+        Some("never" | "deny") => TransparentHugePages::Never,
+        Some("advise") => TransparentHugePages::Advised,
+        Some("always" | "within_size" | "force") => TransparentHugePages::Always,
+        _ => TransparentHugePages::Unknown,
+    }
+}
+
+/// The size of a transparent huge page in bytes, a power of two and mostly 2 MiB; `None` if the kernel has
+/// none. See `/sys/kernel/mm/transparent_hugepage/hpage_pmd_size`.
+#[must_use]
+pub fn transparent_huge_page_size() -> Option<usize> {
+    let size = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size").ok()?;
+    size.trim_end().parse().ok().filter(|size: &usize| size.is_power_of_two())
+}
+
 /// The effective user id, which file permissions are checked by. See geteuid(2).
 #[must_use]
 pub fn uid() -> u32 {
@@ -88,6 +131,29 @@ mod tests {
         assert_eq!(parse_start_time(&[b"42 (\xff\xfe) ", fields.as_bytes()].concat()), Some(4711));
         assert_eq!(parse_start_time(b""), None);
         assert_eq!(parse_start_time(b"42 (cat) S 1 2"), None);
+    }
+
+    #[test]
+    fn of_the_choices_the_one_in_brackets_holds() {
+        let cases = [
+            ("always within_size advise [never] deny force\n", TransparentHugePages::Never),
+            ("always within_size advise never [deny] force\n", TransparentHugePages::Never),
+            ("always within_size [advise] never deny force\n", TransparentHugePages::Advised),
+            ("[always] within_size advise never deny force\n", TransparentHugePages::Always),
+            ("always [within_size] advise never deny force\n", TransparentHugePages::Always),
+            ("always within_size advise never deny [force]", TransparentHugePages::Always),
+            ("always [something_new] never\n", TransparentHugePages::Unknown),
+            ("always advise never", TransparentHugePages::Unknown),
+            ("never ]advise[", TransparentHugePages::Unknown),
+            ("", TransparentHugePages::Unknown),
+        ];
+        for (choices, expected) in cases {
+            assert_eq!(chosen(choices), expected, "{choices:?}");
+        }
+        if let Some(size) = transparent_huge_page_size() {
+            assert!(size > page_size());
+            assert_ne!(transparent_huge_pages(), TransparentHugePages::Unknown);
+        }
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::io;
 
-use rustix::fs::{FileType, Stat, StatFs, StatVfs};
+use rustix::fs::{FileType, Stat, StatFs, StatVfs, fstatfs};
+
+use crate::sys::page_size;
 
 /// Whose a file is, what it is, and which. As they were when asked; all but `dev`, `ino` and `kind` can
 /// change at any time. See stat(2) and inode(7).
@@ -69,6 +71,26 @@ pub fn facts_of(file: &File) -> io::Result<Facts> {
     Ok(Facts::from_stat(&rustix::fs::fstat(file)?))
 }
 
+/// The size in bytes of the pages that an open file is made of: the huge page of its hugetlbfs, else
+/// [`page_size`]. A power of two; the same for the life of the file. What is mapped of the file, and on
+/// hugetlbfs its length, are multiples of it. See fstatfs(2), `f_bsize`.
+///
+/// # Errors
+///
+/// What fstatfs(2) reports.
+pub fn page_size_of(file: &File) -> io::Result<usize> {
+    Ok(page_size_from(&fstatfs(file)?))
+}
+
+// The width and the sign of the field differ from architecture to architecture.
+#[allow(clippy::unnecessary_cast, clippy::cast_lossless)]
+pub(super) fn page_size_from(stat: &StatFs) -> usize {
+    match FileSystem::from_stat(stat) {
+        FileSystem::Hugetlbfs => stat.f_bsize as usize,
+        _ => page_size(),
+    }
+}
+
 /// What kind of file system a directory is on: whether a mapping of its files is plain memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileSystem {
@@ -76,7 +98,8 @@ pub enum FileSystem {
     Tmpfs,
     /// Memory without limit or swap. It has no fallocate(2).
     Ramfs,
-    /// Huge pages. Lengths and addresses are multiples of those, not of [`page_size`](crate::sys::page_size).
+    /// Huge pages. Lengths and addresses are multiples of those, see [`page_size_of`]. Its files
+    /// are mapped, and read with read(2), but never written with write(2).
     Hugetlbfs,
     /// Another machine, or a program (FUSE), may stand behind it: shared mappings are not shared by all who
     /// see the name, and any access may wait for a network. The name is for people.
@@ -120,7 +143,7 @@ impl FileSystem {
     }
 }
 
-/// The size of a file system and what is left of it, in bytes. Both are 0 for a tmpfs without a limit.
+/// The size of a file system and what is left of it, in bytes. Both are 0 for a tmpfs or hugetlbfs without a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
     /// All of it.

@@ -2,11 +2,15 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 
 use rustix::fs::{
     FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, fcntl_get_seals, memfd_create,
 };
 use rustix::io::Errno;
+
+use super::Place;
+use crate::mapping::Access;
 
 /// The least that is reserved at a time once signals have come in between: a fraction of a millisecond's
 /// work.
@@ -22,8 +26,8 @@ const SMALL_STEP: u64 = 1 << 20;
 ///
 /// # Errors
 ///
-/// `InvalidInput` for a length out of range; `StorageFull`; `FileTooLarge` beyond `RLIMIT_FSIZE`; `Unsupported`
-/// where the file system has no fallocate(2), as ramfs. After an error a part may have been reserved.
+/// `InvalidInput` for a length out of range; `StorageFull`, on hugetlbfs also if there are too few free huge
+/// pages; `FileTooLarge` beyond `RLIMIT_FSIZE`; `Unsupported` where the file system has no fallocate(2), as ramfs. After an error a part may have been reserved.
 pub fn reserve(file: &File, len: u64) -> io::Result<()> {
     if len == 0 || i64::try_from(len).is_err() {
         return Err(io::Error::new(
@@ -63,6 +67,19 @@ pub fn anonymous(name: &str, len: u64) -> io::Result<File> {
     let file = File::from(fd);
     reserve(&file, len)?;
     Ok(file)
+}
+
+/// Opens the POSIX shared memory object that shm_open(3) opens under `os_id`: one name, with or without a
+/// slash before it. It must be there already. Never a symbolic link, and never waits, whatever somebody
+/// planted under the name, for anybody may. See shm_overview(7).
+///
+/// # Errors
+///
+/// `InvalidInput` for an id that is no such name (as one with a second slash), and for what is no regular file;
+/// `NotFound`, also without a `/dev/shm`; `PermissionDenied`; and what else openat(2) reports.
+pub fn shared_memory_object(os_id: &str, access: Access) -> io::Result<File> {
+    let name = os_id.strip_prefix('/').unwrap_or(os_id);
+    Place::open(Path::new("/dev/shm"))?.open_file(name, access)
 }
 
 /// What a memfd gives up for ever.

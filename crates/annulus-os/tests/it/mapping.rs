@@ -1,29 +1,12 @@
 //! The mirror, its guards, and what is refused.
-#![allow(unsafe_code)]
 
 use std::io::ErrorKind;
 
-use annulus_os::place::{anonymous, reserve};
+use annulus_os::place::{anonymous, page_size_of, reserve};
 use annulus_os::sys::page_size;
-use annulus_os::{Access, Mapping};
+use annulus_os::{Access, Mapping, Part};
 
-use crate::support::{Child, End, Folder, alone};
-
-fn at(mapping: &Mapping, offset: usize) -> *mut u8 {
-    mapping.base().as_ptr().wrapping_add(offset)
-}
-
-fn read(mapping: &Mapping, offset: usize) -> u8 {
-    assert!(offset < mapping.len());
-    // SAFETY: inside the mapping; the tests write and read in one thread.
-    unsafe { at(mapping, offset).read_volatile() }
-}
-
-fn write(mapping: &Mapping, offset: usize, byte: u8) {
-    assert!(offset < mapping.len());
-    // SAFETY: inside the mapping, made for writing; the tests write and read in one thread.
-    unsafe { at(mapping, offset).write_volatile(byte) }
-}
+use crate::support::{End, Folder, alone, read, touch, write};
 
 #[test]
 fn the_body_is_there_twice_and_the_head_once() {
@@ -59,6 +42,62 @@ fn the_body_is_there_twice_and_the_head_once() {
 }
 
 #[test]
+fn a_mapping_may_begin_anywhere_in_its_file() {
+    let page = page_size();
+    let file = anonymous("parts", 6 * page as u64).unwrap();
+    assert_eq!(page_size_of(&file).unwrap(), page);
+    let all = Mapping::plain(&file, 6 * page, Access::ReadWrite).unwrap();
+    for number in 0..6 {
+        write(&all, number * page, number as u8);
+    }
+    let part = Mapping::plain_at(&file, 2 * page as u64, 3 * page, Access::ReadWrite).unwrap();
+    assert_eq!(part.len(), 3 * page);
+    assert_eq!([0, 1, 2].map(|number| read(&part, number * page)), [2, 3, 4]);
+    let twice = Mapping::mirrored_at(&file, page as u64, 2 * page, 3 * page, Access::ReadWrite).unwrap();
+    assert_eq!(twice.len(), 8 * page);
+    let seen = [0, 1, 2, 3, 4, 5, 6, 7].map(|number| read(&twice, number * page));
+    assert_eq!(seen, [1, 2, 3, 4, 5, 3, 4, 5]);
+    write(&twice, 5 * page + 7, 77);
+    assert_eq!((read(&all, 3 * page + 7), read(&part, page + 7)), (77, 77));
+
+    let kind = |offset, len| Mapping::plain_at(&file, offset, len, Access::Read).unwrap_err().kind();
+    let mirror = |offset, len| Mapping::mirrored_at(&file, offset, 0, len, Access::Read).unwrap_err().kind();
+    for offset in [1, 8, page as u64 / 2, page as u64 + 1, u64::MAX] {
+        assert_eq!(kind(offset, page), ErrorKind::InvalidInput, "{offset}");
+        assert_eq!(mirror(offset, page), ErrorKind::InvalidInput, "{offset}");
+    }
+    let top = u64::MAX - page as u64 + 1;
+    for offset in [6 * page as u64, 5 * page as u64, 1 << 62, 1 << 63, top] {
+        assert_eq!(kind(offset, 2 * page), ErrorKind::UnexpectedEof, "{offset}");
+        assert_eq!(mirror(offset, 2 * page), ErrorKind::UnexpectedEof, "{offset}");
+    }
+}
+
+#[test]
+fn an_alignment_counts_from_the_start_of_the_file() {
+    let page = page_size();
+    let file = anonymous("aligned", 8 * page as u64).unwrap();
+    for align in [1, page, 2 * page, 2 << 20, 1 << 30] {
+        for first in [0, 1, 3] {
+            let offset = first * page as u64;
+            for part in [Part::plain(2 * page), Part::mirrored(page, 3 * page)] {
+                let map = Mapping::new(&file, part.at(offset).aligned(align), Access::ReadWrite).unwrap();
+                let start = (map.base().as_ptr().addr() as u64).wrapping_sub(offset);
+                assert!(start.is_multiple_of(align as u64), "{part:?} at {offset}, {align}");
+                write(&map, map.len() - 1, 5);
+                map.prefault().unwrap();
+            }
+        }
+    }
+    let kind =
+        |align| Mapping::new(&file, Part::plain(page).aligned(align), Access::Read).unwrap_err().kind();
+    for align in [0, 3, page + 1, 1 << 63, usize::MAX] {
+        assert_eq!(kind(align), ErrorKind::InvalidInput, "{align}");
+    }
+    assert_eq!(kind(1 << 62), ErrorKind::OutOfMemory);
+}
+
+#[test]
 fn two_mappings_share_their_bytes() {
     let page = page_size();
     let file = anonymous("share", 2 * page as u64).unwrap();
@@ -83,17 +122,10 @@ fn bytes_outside_the_mapping_and_writes_to_a_read_only_one_are_faults() {
             Mapping::mirrored(&file, page, 2 * page, access).unwrap(),
             Mapping::mirrored(&file, 0, page, access).unwrap(),
             Mapping::plain(&file, 3 * page, access).unwrap(),
+            Mapping::plain_at(&file, page as u64, page, access).unwrap(),
+            Mapping::new(&file, Part::mirrored(page, 2 * page).aligned(16 * page), access).unwrap(),
         ] {
-            let touch = |offset: isize, store: bool| {
-                let byte = map.base().as_ptr().wrapping_offset(offset);
-                Child::run(&alone, || {
-                    // SAFETY: an access that faults ends the child, which is what is tested; any other lies
-                    // inside the mapping.
-                    unsafe { if store { byte.write_volatile(1) } else { _ = byte.read_volatile() } }
-                    0
-                })
-                .wait()
-            };
+            let touch = |offset, store| touch(&alone, &map, offset, store);
             let (len, page) = (map.len() as isize, page as isize);
             let fault = End::Signal(libc::SIGSEGV);
             for inside in [0, len / 2, len - 1] {

@@ -1,16 +1,18 @@
-//! Reservation and seals.
+//! Reservation, seals, and objects that others made.
+#![allow(unsafe_code)]
 
+use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, FromRawFd as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
-use annulus_os::place::{anonymous, facts_of, is_sealed, reserve, seal, seals};
+use annulus_os::place::{anonymous, facts_of, is_sealed, reserve, seal, seals, shared_memory_object};
 use annulus_os::sys::page_size;
 use annulus_os::{Access, FileSystem, Kind, Mapping, Place, Seal};
 
-use crate::support::{Folder, again_as_root, under_signals, with_small_tmpfs};
+use crate::support::{Folder, again_as_root, read, under_signals, with_mount, with_small_tmpfs, write};
 
 /// The same object through another door.
 fn reopened(file: &File, write: bool) -> std::io::Result<File> {
@@ -135,6 +137,95 @@ fn without_a_seal_a_descriptor_for_reading_protects_nothing() {
     let reader = reopened(&file, false).unwrap();
     let mut writer = reopened(&reader, true).unwrap();
     writer.write_all(b"so it is written anyway").unwrap();
+}
+
+#[test]
+fn a_ramfs_maps_but_cannot_reserve() {
+    let tested = with_mount("ramfs", "", |path| {
+        let place = Place::open(path).unwrap();
+        assert_eq!(place.file_system().unwrap(), FileSystem::Ramfs);
+        let file = place.create_file("data", 0o600).unwrap();
+        assert_eq!(reserve(&file, 4096).unwrap_err().kind(), ErrorKind::Unsupported);
+        let len = page_size();
+        file.set_len(2 * len as u64).unwrap();
+        let map = Mapping::mirrored(&file, len, len, Access::ReadWrite).unwrap();
+        map.prefault().unwrap();
+        write(&map, len, 7);
+        assert_eq!(read(&map, 2 * len), 7);
+    });
+    if !tested {
+        assert_ne!(again_as_root("object::a_ramfs_maps_but_cannot_reserve"), Some(false));
+    }
+}
+
+/// A name in /dev/shm that is nobody else's, and goes away with the test.
+struct Name(String);
+
+impl Name {
+    fn new(what: &str) -> Name {
+        Name(format!("annulus-os-test-{}-{what}", std::process::id()))
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        std::path::Path::new("/dev/shm").join(&self.0)
+    }
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.path());
+    }
+}
+
+#[test]
+fn a_shared_memory_object_is_opened_by_its_id() {
+    let name = Name::new("object");
+    let id = CString::new(format!("/{}", name.0)).unwrap();
+    // SAFETY: the id is terminated; what shm_open returns is a descriptor, and ours alone.
+    let made = unsafe {
+        let fd = libc::shm_open(id.as_ptr(), libc::O_CREAT | libc::O_EXCL | libc::O_RDWR, 0o600);
+        assert!(fd >= 0);
+        File::from_raw_fd(fd)
+    };
+    let len = page_size();
+    reserve(&made, len as u64).unwrap();
+    let first = Mapping::plain(&made, len, Access::ReadWrite).unwrap();
+    for id in [format!("/{}", name.0), name.0.clone()] {
+        let again = shared_memory_object(&id, Access::ReadWrite).unwrap();
+        assert_eq!(facts_of(&again).unwrap(), facts_of(&made).unwrap());
+        write(&first, 1, 11);
+        let map = Mapping::plain(&again, len, Access::ReadWrite).unwrap();
+        assert_eq!(read(&map, 1), 11);
+        write(&map, 2, 12);
+        assert_eq!(read(&first, 2), 12);
+
+        let reader = shared_memory_object(&id, Access::Read).unwrap();
+        let refused = Mapping::plain(&reader, len, Access::ReadWrite).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
+        assert_eq!(read(&Mapping::plain(&reader, len, Access::Read).unwrap(), 2), 12);
+    }
+
+    let kind = |id: &str| shared_memory_object(id, Access::ReadWrite).unwrap_err().kind();
+    let bad = ["", "/", "//", ".", "..", "/.", "/..", "a\0b", "/../shm"];
+    for id in bad.map(str::to_owned).into_iter().chain([format!("//{}", name.0), format!("/shm/{}", name.0)])
+    {
+        assert_eq!(kind(&id), ErrorKind::InvalidInput, "{id:?}");
+    }
+    assert_eq!(kind(&format!("{}/", name.0)), ErrorKind::InvalidInput);
+    drop(name);
+    assert_eq!(kind(&Name::new("object").0), ErrorKind::NotFound);
+}
+
+#[test]
+fn what_was_planted_under_an_id_is_not_opened() {
+    let (target, link, folder) = (Name::new("target"), Name::new("link"), Folder::new());
+    fs::write(target.path(), "secret").unwrap();
+    std::os::unix::fs::symlink(target.path(), link.path()).unwrap();
+    for access in [Access::Read, Access::ReadWrite] {
+        let kind = |id: &str| shared_memory_object(id, access).unwrap_err().kind();
+        assert_eq!(kind(&format!("/{}", link.0)), ErrorKind::InvalidInput);
+        assert_eq!(kind(folder.path().file_name().unwrap().to_str().unwrap()), ErrorKind::InvalidInput);
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Folders that go away, child processes, and a small tmpfs.
+//! Folders that go away, child processes, bytes of mappings, and file systems of one's own.
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
@@ -41,6 +41,37 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// Bytes of a mapping, one at a time: for tests that write and read in one thread.
+pub(crate) fn read(mapping: &annulus_os::Mapping, offset: usize) -> u8 {
+    assert!(offset < mapping.len());
+    // SAFETY: inside the mapping; the tests write and read in one thread.
+    unsafe { mapping.base().as_ptr().add(offset).read_volatile() }
+}
+
+/// See [`read`].
+pub(crate) fn write(mapping: &annulus_os::Mapping, offset: usize, byte: u8) {
+    assert!(offset < mapping.len());
+    // SAFETY: inside the mapping, made for writing; the tests write and read in one thread.
+    unsafe { mapping.base().as_ptr().add(offset).write_volatile(byte) }
+}
+
+/// How a child that reads or, if `store`, writes the byte at `offset` from the base ends: 0 if it survives.
+pub(crate) fn touch(
+    alone: &MutexGuard<'_, ()>,
+    mapping: &annulus_os::Mapping,
+    offset: isize,
+    store: bool,
+) -> End {
+    let byte = mapping.base().as_ptr().wrapping_offset(offset);
+    Child::run(alone, || {
+        // SAFETY: an access that faults ends the child, which is what is tested; any other lies inside the
+        // mapping.
+        unsafe { if store { byte.write_volatile(1) } else { _ = byte.read_volatile() } }
+        0
+    })
+    .wait()
 }
 
 /// How a child ended.
@@ -155,9 +186,16 @@ pub(crate) fn with_own_umask(mask: u32, work: impl FnOnce() + Send) {
 ///
 /// Needs the right to mount: `false` if this user has not.
 pub(crate) fn with_small_tmpfs(size: usize, work: impl FnOnce(&Path) + Send) -> bool {
+    with_mount("tmpfs", &format!("size={size}"), work)
+}
+
+/// Runs `work` in a thread that alone sees a new file system of that kind at the path it is given.
+///
+/// Needs the right to mount: `false` if this user has not, or if there is no such file system or option.
+pub(crate) fn with_mount(kind: &str, options: &str, work: impl FnOnce(&Path) + Send) -> bool {
     let folder = Folder::new();
     let target = CString::new(folder.path().to_str().unwrap()).unwrap();
-    let options = CString::new(format!("size={size}")).unwrap();
+    let [kind, options] = [kind, options].map(|text| CString::new(text).unwrap());
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             let null = std::ptr::null();
@@ -167,13 +205,8 @@ pub(crate) fn with_small_tmpfs(size: usize, work: impl FnOnce(&Path) + Send) -> 
                 libc::unshare(libc::CLONE_NEWNS) == 0
                     && libc::mount(null, c"/".as_ptr(), null, libc::MS_REC | libc::MS_PRIVATE, null.cast())
                         == 0
-                    && libc::mount(
-                        c"tmpfs".as_ptr(),
-                        target.as_ptr(),
-                        c"tmpfs".as_ptr(),
-                        0,
-                        options.as_ptr().cast(),
-                    ) == 0
+                    && libc::mount(kind.as_ptr(), target.as_ptr(), kind.as_ptr(), 0, options.as_ptr().cast())
+                        == 0
             };
             if mounted {
                 work(folder.path());
