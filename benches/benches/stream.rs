@@ -64,7 +64,7 @@ impl Processes {
         let back = Ring::open(&format!("{name}-back"))
             .waiting(Waiting::spin())
             .wait(Duration::from_secs(5))
-            .and_then(annulus::Open::subscribe)
+            .and_then(annulus::Open::<[u8]>::subscribe)
             .expect("the ring back");
         Processes { to, back, child, payload: vec![7; size], batch }
     }

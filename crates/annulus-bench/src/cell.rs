@@ -110,7 +110,7 @@ fn mode(system: System, bench: Bench, wait: Wait) -> &'static str {
     match (system, bench) {
         (System::Pipe | System::Uds, _) => "block",
         (_, Bench::Wake) => Wait::Park.word(),
-        (System::Annulus, _) => wait.word(),
+        (system, _) if system.is_annulus() => wait.word(),
         _ => Wait::Spin.word(),
     }
 }
@@ -138,8 +138,8 @@ impl<'a> Run<'a> {
         let others = plan.systems.iter().filter(|&&system| system != System::Floor);
         let mut floor = Growing::new(System::Floor, bench, size)?;
         let mut others = others.map(|&s| Growing::new(s, bench, size)).collect::<Result<Vec<_>>>()?;
-        if plan.systems.contains(&System::Annulus) {
-            self.open_rings(bench)?;
+        for kind in plan.systems.iter().filter(|system| system.is_annulus()) {
+            self.open_rings(*kind, bench)?;
         }
         self.measure(Which::Floor, &floor.ways, bench, size)?; // to warm up
         for other in &others {
@@ -168,13 +168,13 @@ impl<'a> Run<'a> {
         Ok(rows)
     }
 
-    fn open_rings(&mut self, bench: Bench) -> Result<()> {
+    fn open_rings(&mut self, kind: System, bench: Bench) -> Result<()> {
         let &Plan { wait, profile, fence, capacity, .. } = self.plan;
         let wait = if bench == Bench::Wake { Wait::Park } else { wait };
         let fence: Fence = fence;
         self.rings += 1;
         let name = (std::process::id(), self.rings);
-        self.peer.open_rings(&RingPlan { name, capacity, wait, profile, fence })
+        self.peer.open_rings(&RingPlan { name, kind, capacity, wait, profile, fence })
     }
 
     /// One round of each way, nothing but rounds.

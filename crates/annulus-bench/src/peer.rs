@@ -129,18 +129,21 @@ impl Peer {
         answered(lines, "the end of a round")
     }
 
-    /// Makes rings in both directions, in place of those before.
+    /// Makes rings of one kind in both directions, beside those of other kinds.
     pub(crate) fn open_rings(&mut self, plan: &RingPlan) -> Result<()> {
-        self.close_rings()?;
         let line = format!("rings {}", plan.words());
         let rings = Rings::client(plan, || self.tell(&line))?;
-        self.ends.rings = Some(rings);
+        self.ends.rings.push(rings);
         Ok(())
     }
 
     /// Lets go of the rings on both sides.
     pub(crate) fn close_rings(&mut self) -> Result<()> {
-        if self.ends.rings.take().is_some() { self.tell("close") } else { Ok(()) }
+        if self.ends.rings.is_empty() {
+            return Ok(());
+        }
+        self.ends.rings.clear();
+        self.tell("close")
     }
 
     /// The socket, to see that the peer is still there.
@@ -246,10 +249,10 @@ impl Served {
             ["round", way, bench, size, seq] => return self.round(way, bench, size, seq),
             ["pin", cpu] => self.pin = Some(Pinned::to(number(cpu)? as usize)?),
             ["rings", ref plan @ ..] => {
-                self.ends.rings = None;
-                self.ends.rings = Some(Rings::server(&RingPlan::parse(plan)?)?);
+                let rings = Rings::server(&RingPlan::parse(plan)?)?;
+                self.ends.rings.push(rings);
             }
-            ["close"] => self.ends.rings = None,
+            ["close"] => self.ends.rings.clear(),
             _ => return Err(Error::failed(format!("cannot obey `{line}`"))),
         }
         ready(&mut self.answers)

@@ -62,6 +62,12 @@ words! {
         FloorAgain = "floor-again",
         /// A ring in each direction.
         Annulus = "annulus",
+        /// The same, whose sleepers are woken by semaphores.
+        AnnulusSemaphore = "annulus-semaphore",
+        /// The same, whose records carry their time by the processor's counter.
+        AnnulusTsc = "annulus-tsc",
+        /// The same, whose records carry their time by `CLOCK_MONOTONIC`.
+        AnnulusMonotonic = "annulus-monotonic",
         /// A bare prototype with a tail counter, records on multiples of 8 bytes; it never sleeps.
         TailPacked = "tail-packed",
         /// The same, records on lines.
@@ -108,6 +114,14 @@ words! {
         Symmetric = "symmetric",
         /// Nothing: readers never sleep.
         Spin = "spin",
+    }
+}
+
+impl System {
+    /// Whether it is a ring of annulus, however built.
+    pub fn is_annulus(self) -> bool {
+        use System::{Annulus, AnnulusMonotonic, AnnulusSemaphore, AnnulusTsc};
+        matches!(self, Annulus | AnnulusSemaphore | AnnulusTsc | AnnulusMonotonic)
     }
 }
 
@@ -181,7 +195,7 @@ impl Plan {
             )));
         }
         if self.fence == Fence::Spin
-            && self.systems.contains(&System::Annulus)
+            && self.systems.iter().any(|system| system.is_annulus())
             && (self.wait == Wait::Park || self.benches.contains(&Bench::Wake))
         {
             return Err(Error::usage(

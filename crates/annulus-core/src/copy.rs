@@ -1,8 +1,8 @@
-//! The one primitive by which payload moves into the ring.
+//! The one primitive by which payload moves into the ring, and out of it where the producer may be overwriting.
 //!
-//! An observer may be reading what is overwritten, so every byte of a record is written by something that
-//! counts as atomic: relaxed word stores when short; above that a block of assembly. A block of assembly that
-//! makes only byte-wise accesses is a legal implementation of relaxed byte atomics, which a racing `memcpy`
+//! An observer may be reading what is overwritten, so every byte of a record is written, and by observers read, by
+//! something that counts as atomic: relaxed words when short; above that a block of assembly. A block of assembly
+//! that makes only byte-wise accesses is a legal implementation of relaxed byte atomics, which a racing `memcpy`
 //! is not. Elsewhere than on x86-64, and under Miri: words.
 #![allow(unsafe_code)]
 
@@ -39,6 +39,61 @@ pub(crate) unsafe fn copy_in(dst: *mut u8, src: &[u8]) {
     }
     // SAFETY: the same contract.
     unsafe { word_copy(dst, src) }
+}
+
+/// Copies `dst.len()` bytes from `src`, which the producer may be overwriting: any mixture of old and new bytes
+/// may arrive. Loads that come after it in program order are not done before its own.
+///
+/// # Safety
+///
+/// `src` is 8-byte aligned and valid for reads of `dst.len()` rounded up to 8; whoever writes there meanwhile does so
+/// as [`copy_in`] does; `dst` does not overlap it.
+#[inline]
+pub(crate) unsafe fn copy_out(dst: &mut [u8], src: *const u8) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    if dst.len() >= WIDE_FROM {
+        let string = dst.len() >= STRING_FROM;
+        let wide = if string { dst.len() & !7 } else { dst.len() & !63 };
+        // SAFETY: `wide` is at most `dst.len()`, and a multiple of 64 unless the string copy takes it; it is a
+        // multiple of 8, so `src` stays aligned behind it.
+        unsafe {
+            if string {
+                string_copy(dst.as_mut_ptr(), src, wide);
+                // The string copy's loads are in no order among themselves, and the look at the licence may
+                // not overtake any of them. Reads and writes no memory, and faults nowhere.
+                core::arch::asm!("lfence", options(nostack, preserves_flags));
+            } else {
+                wide_copy(dst.as_mut_ptr(), src, wide);
+            }
+            words_out(&mut dst[wide..], src.add(wide));
+        }
+        return;
+    }
+    // SAFETY: the same contract.
+    unsafe { words_out(dst, src) }
+}
+
+/// # Safety
+///
+/// As [`copy_out`].
+#[inline]
+unsafe fn words_out(dst: &mut [u8], src: *const u8) {
+    let whole = dst.len() / 8;
+    let mut chunks = dst.chunks_exact_mut(8);
+    for (i, chunk) in (&mut chunks).enumerate() {
+        // SAFETY: `8 * i + 8 <= dst.len()`, so the word is in bounds; `src` is aligned by contract, and a `Header` is
+        // an atomic word with any bits.
+        let word = unsafe { (*src.add(8 * i).cast::<Header>()).payload() };
+        chunk.copy_from_slice(&word.to_le_bytes());
+    }
+    let rest = chunks.into_remainder();
+    if !rest.is_empty() {
+        // SAFETY: as above; the contract makes `src` valid up to the rounded length.
+        let word = unsafe { (*src.add(8 * whole).cast::<Header>()).payload() };
+        for (i, byte) in rest.iter_mut().enumerate() {
+            *byte = word.to_le_bytes()[i];
+        }
+    }
 }
 
 /// # Safety
@@ -152,6 +207,10 @@ mod tests {
             unsafe { copy_in(dst.as_mut_ptr().cast(), &src) };
             let bytes: Vec<u8> = dst.iter().flat_map(|w| w.to_le_bytes()).collect();
             assert_eq!(&bytes[..len], &src[..], "{len}");
+            let mut back = std::vec![0x55; len];
+            // SAFETY: what was just written, aligned and longer than `len` rounded up.
+            unsafe { copy_out(&mut back, dst.as_ptr().cast()) };
+            assert_eq!(back, src, "{len}: and back");
             let rounded = len.next_multiple_of(8);
             assert!(bytes[len..rounded].iter().all(|&b| b == 0), "{len}: padding is zero");
             assert!(bytes[rounded..].iter().all(|&b| b == 0xaa), "{len}: nothing past the end");

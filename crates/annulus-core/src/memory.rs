@@ -8,7 +8,7 @@ use core::marker::PhantomData;
 use core::ptr::NonNull;
 
 #[cfg(not(loom))]
-use crate::copy::copy_in;
+use crate::copy::{copy_in, copy_out};
 #[cfg(not(loom))]
 use crate::header::HEADER_BYTES;
 use crate::layout::{CtlHead, ProducerPage, Slot};
@@ -18,6 +18,10 @@ use crate::words::Header;
 pub trait Memory: Copy {
     /// The word at `position`, a multiple of 8.
     fn word(&self, position: u64) -> &Header;
+
+    /// Copies payload out from `position`, a multiple of 8, while the producer may be overwriting it: what has
+    /// arrived is believed only if the licence, validated afterwards, has not passed the record.
+    fn read_racing(&self, position: u64, payload: &mut [u8]);
 
     /// Writes payload from `position`, a multiple of 8, zeroing the rest of its last word. Only by the
     /// producer, within its licence.
@@ -70,6 +74,13 @@ impl<'a> Block<'a> {
 impl Memory for Block<'_> {
     fn word(&self, position: u64) -> &Header {
         &self.at(position).word
+    }
+
+    fn read_racing(&self, position: u64, payload: &mut [u8]) {
+        for (i, chunk) in payload.chunks_mut(8).enumerate() {
+            let bytes = self.at(position + 8 * i as u64).word.payload().to_le_bytes();
+            chunk.copy_from_slice(&bytes[..chunk.len()]);
+        }
     }
 
     fn write(&self, position: u64, payload: &[u8]) {
@@ -144,6 +155,15 @@ impl Memory for Mirror<'_> {
     }
 
     #[inline]
+    fn read_racing(&self, position: u64, payload: &mut [u8]) {
+        assert!(payload.len() as u64 <= self.mask, "a record is never longer than the ring");
+        // SAFETY: the masked place is aligned, and the payload, rounded up to 8, at most a capacity long, so it
+        // ends within the second half, mapped readable; `payload` is memory of this process, and the
+        // constructor's contract keeps it out of the mapping.
+        unsafe { copy_out(payload, self.base.add((position & self.mask) as usize)) }
+    }
+
+    #[inline]
     fn write(&self, position: u64, payload: &[u8]) {
         assert!(payload.len() as u64 <= self.mask, "a record is never longer than the ring");
         // SAFETY: the masked place is aligned, and the payload, rounded up to 8, at most a capacity long, so
@@ -168,6 +188,15 @@ pub(crate) fn fetch_line<T>(word: &T) {
     let _ = word;
 }
 
+/// One ring as whoever may only read it sees it: what the producer writes.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a, M> {
+    /// The producer's words.
+    pub producer: &'a ProducerPage,
+    /// The records.
+    pub records: M,
+}
+
 /// One ring as a participant sees it: the words, and the records.
 #[derive(Clone, Copy, Debug)]
 pub struct Shared<'a, M> {
@@ -179,4 +208,12 @@ pub struct Shared<'a, M> {
     pub slots: &'a [Slot],
     /// The records.
     pub records: M,
+}
+
+impl<'a, M: Copy> Shared<'a, M> {
+    /// The part that an observer has, too.
+    #[inline]
+    pub fn view(&self) -> View<'a, M> {
+        View { producer: self.producer, records: self.records }
+    }
 }

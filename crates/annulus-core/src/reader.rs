@@ -7,7 +7,10 @@
 use core::cell::Cell;
 
 use crate::header::{HEADER_BYTES, decode, length_if};
-use crate::layout::{RingState, Slot};
+use crate::history::{Start, Wish};
+pub use crate::join::JoinFailed;
+use crate::join::join;
+use crate::layout::{ProducerPage, RingState, Slot};
 use crate::memory::{Memory, Shared};
 use crate::shape::Shape;
 
@@ -18,8 +21,22 @@ pub enum Look {
     Record(Held),
     /// Nothing yet.
     Empty,
-    /// Something that no producer writes there; or the producer went on without this reader.
+    /// Something that no producer writes there; or the producer went on without this reader; or a record before
+    /// the first that is wanted, see [`Reader::pass_over`].
     Lost,
+}
+
+/// How a reader gets on that begins with a record which is not published yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passed {
+    /// The next record is wanted.
+    All,
+    /// Those before it are not all published yet.
+    Some,
+    /// There is something that no producer writes.
+    Lost,
+    /// It was not passing over anything.
+    Nothing,
 }
 
 /// A record that a subscriber holds.
@@ -27,7 +44,7 @@ pub enum Look {
 pub struct Held {
     /// Where its header is.
     pub position: u64,
-    /// Bytes of payload.
+    /// Bytes of payload, the shape's prefix included.
     pub len: u64,
     /// Its number.
     pub sequence: u64,
@@ -44,9 +61,16 @@ pub enum End {
     Damaged,
 }
 
-/// Why joining did not succeed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct JoinFailed(pub &'static str);
+/// How the ring has ended, as its state word says. Whoever is told so looks for a record once more: only if there is
+/// none was the last one seen, since it was published before the end.
+pub(crate) fn state_end(page: &ProducerPage) -> Option<End> {
+    match RingState::from_word(page.state.look()) {
+        Some(RingState::Closed) => Some(End::Closed),
+        Some(RingState::Superseded) => Some(End::Superseded),
+        Some(RingState::Open) => None,
+        None => Some(End::Damaged),
+    }
+}
 
 /// A subscriber's own state.
 ///
@@ -58,6 +82,11 @@ pub struct Reader {
     next: Cell<u64>,
     /// Its sequence.
     sequence: Cell<u64>,
+    /// The first sequence that is wanted, while those before it are passed over.
+    first: Cell<u64>,
+    /// Payload lengths beyond the prefix that are taken for a record: all that the shape allows, none while
+    /// records are passed over. So the path of a record costs nothing for this.
+    lengths: Cell<u64>,
     /// What the slot's cursor says: the oldest record still held, or `next`.
     cursor: Cell<u64>,
     /// Set when a held record's own header was found changed: the walk past it cannot go on.
@@ -65,44 +94,71 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Tries of the join handshake. Each fails only if the producer announced a whole ring meanwhile.
-    const JOIN_TRIES: u32 = 1_000_000;
-
-    /// Joins at the tail, with a slot whose lock the caller holds. Once it has returned, no later record is
-    /// missed.
+    /// Joins at the tail or, if asked, at an older record, with a slot whose lock the caller holds. Once it has
+    /// returned, no later record is missed.
     ///
     /// # Errors
     ///
-    /// If the producer's words contradict each other for longer than a producer can take.
-    pub fn join<M: Memory>(shape: Shape, shared: &Shared<'_, M>, slot: &Slot) -> Result<Reader, JoinFailed> {
-        let page = shared.producer;
-        for _ in 0..Self::JOIN_TRIES {
-            let tail = page.tail.look();
-            if !tail.is_multiple_of(shape.align().bytes()) || tail > u64::MAX - 4 * shape.capacity() {
-                return Err(JoinFailed("tail"));
+    /// [`JoinFailed`]; the slot's cursor is somewhere, and the caller vacates it.
+    pub fn join<M: Memory>(
+        shape: Shape,
+        shared: &Shared<'_, M>,
+        slot: &Slot,
+        start: Start,
+    ) -> Result<Reader, JoinFailed> {
+        let mut published = shared.producer.published.look();
+        let (spot, first) = loop {
+            let (wish, first) = start.wish(published);
+            let spot = join(&shape, shared, slot, wish)?;
+            match start {
+                // It was still to come, and has been published meanwhile: it is looked for among the past now, once.
+                Start::Sequence(n) if spot.sequence > n && wish == Wish::Tail => published = spot.sequence,
+                Start::Sequence(n) if spot.sequence > n => {
+                    return Err(JoinFailed::Gone { oldest: spot.sequence });
+                }
+                _ => break (spot, first),
             }
-            slot.cursor.join(tail);
-            // Either the producer saw the cursor before it granted, or its wish is seen here.
-            if page.lease.look() > tail + shape.capacity() {
-                crate::sync::relax();
-                continue;
-            }
-            let published = page.published.look();
-            let header = shared.records.word(tail).look();
-            let sequence = if header == 0 {
-                published
-            } else {
-                decode(header, published).ok_or(JoinFailed("header"))?.0
-            };
-            return Ok(Reader {
-                shape,
-                next: Cell::new(tail),
-                sequence: Cell::new(sequence),
-                cursor: Cell::new(tail),
-                damaged: Cell::new(false),
-            });
+        };
+        let reader = Reader {
+            shape,
+            next: Cell::new(spot.position),
+            sequence: Cell::new(spot.sequence),
+            first: Cell::new(first),
+            lengths: Cell::new(0),
+            cursor: Cell::new(spot.position),
+            damaged: Cell::new(false),
+        };
+        match reader.pass_over(shared, slot) {
+            Passed::Lost => Err(JoinFailed::Damaged("header")),
+            Passed::All | Passed::Some | Passed::Nothing => Ok(reader),
         }
-        Err(JoinFailed("lease"))
+    }
+
+    /// Passes over records before the first that is wanted, which nobody holds, so that the cursor follows.
+    #[cold]
+    pub fn pass_over<M: Memory>(&self, shared: &Shared<'_, M>, slot: &Slot) -> Passed {
+        if self.lengths.get() != 0 {
+            return Passed::Nothing;
+        }
+        while self.sequence.get() < self.first.get() {
+            let position = self.next.get();
+            let header = shared.records.word(position).look();
+            if header == 0 {
+                return Passed::Some;
+            }
+            match length_if(header, self.sequence.get()) {
+                Some(len) if self.shape.is_len(len) => {
+                    let next = position + self.shape.need(len);
+                    self.next.set(next);
+                    self.sequence.set(self.sequence.get().wrapping_add(1));
+                    self.cursor.set(next);
+                    slot.cursor.release(next);
+                }
+                _ => return Passed::Lost,
+            }
+        }
+        self.lengths.set(self.shape.max_user_len() + 1);
+        Passed::All
     }
 
     /// Position of the next record.
@@ -110,9 +166,9 @@ impl Reader {
         self.next.get()
     }
 
-    /// Sequence of the next record.
+    /// Sequence of the next record that is wanted.
     pub fn sequence(&self) -> u64 {
-        self.sequence.get()
+        self.sequence.get().max(self.first.get())
     }
 
     /// Whether the next record is there, without taking it. The last look before sleep.
@@ -130,7 +186,8 @@ impl Reader {
         }
         let sequence = self.sequence.get();
         match length_if(header, sequence) {
-            Some(len) if len <= self.shape.max_len() => {
+            // A length short of the prefix wraps around to one that is far too long.
+            Some(len) if len.wrapping_sub(self.shape.prefix()) < self.lengths.get() => {
                 self.next.set(position + self.shape.need(len));
                 self.sequence.set(sequence.wrapping_add(1));
                 Look::Record(Held { position, len, sequence })
@@ -152,12 +209,7 @@ impl Reader {
 
     /// How the ring has ended, if it has and this reader has seen every record of it.
     pub fn ended<M: Memory>(&self, shared: &Shared<'_, M>) -> Option<End> {
-        let end = match RingState::from_word(shared.producer.state.look()) {
-            Some(RingState::Closed) => End::Closed,
-            Some(RingState::Superseded) => End::Superseded,
-            Some(RingState::Open) => return None,
-            None => End::Damaged,
-        };
+        let end = state_end(shared.producer)?;
         // The state first, then the header again: the last record was published before the end.
         (!self.is_ready(shared)).then_some(end)
     }
@@ -169,7 +221,7 @@ impl Reader {
         &self,
         shared: &Shared<'_, M>,
         slot: &Slot,
-        pins: &Pins<'_>,
+        pins: Pins<'_>,
         held: Held,
     ) -> Option<(u64, u64)> {
         let before = self.cursor.get();
@@ -187,7 +239,7 @@ impl Reader {
     /// Past the records after `position` that were given back before their turn.
     #[cold]
     #[inline(never)]
-    fn walk<M: Memory>(&self, shared: &Shared<'_, M>, pins: &Pins<'_>, mut position: u64) -> u64 {
+    fn walk<M: Memory>(&self, shared: &Shared<'_, M>, pins: Pins<'_>, mut position: u64) -> u64 {
         while position < self.next.get() && pins.take(&self.shape, position) {
             // The header was checked when the record was taken, but it is another's word: checked again.
             let header = shared.records.word(position).look();
@@ -231,24 +283,24 @@ impl<'a> Pins<'a> {
     }
 
     #[inline]
-    fn any(&self) -> bool {
+    fn any(self) -> bool {
         self.count.get() != 0
     }
 
-    fn place(&self, shape: &Shape, position: u64) -> (&Cell<u64>, u64) {
+    fn place(self, shape: &Shape, position: u64) -> (&'a Cell<u64>, u64) {
         let i = (position & (shape.capacity() - 1)) / shape.align().bytes();
         (&self.bits[(i / 64) as usize], 1 << (i % 64))
     }
 
     #[cold]
     #[inline(never)]
-    fn mark(&self, shape: &Shape, position: u64) {
+    fn mark(self, shape: &Shape, position: u64) {
         let (word, bit) = self.place(shape, position);
         word.set(word.get() | bit);
         self.count.set(self.count.get() + 1);
     }
 
-    fn take(&self, shape: &Shape, position: u64) -> bool {
+    fn take(self, shape: &Shape, position: u64) -> bool {
         let (word, bit) = self.place(shape, position);
         let marked = word.get() & bit != 0;
         if marked {

@@ -62,7 +62,12 @@ pub struct Shape {
     /// Bytes of alignment, less one.
     align_mask: u64,
     max_len: u64,
+    /// Bytes of each payload that are the ring's own, before the user's: a stamp, or none.
+    prefix: u64,
 }
+
+/// Bytes of a record's time of publication, on rings that are stamped.
+pub const STAMP_BYTES: u64 = 8;
 
 impl Shape {
     /// The shape of a ring of `capacity` bytes, a power of two from [`CAPACITY_MIN`] to [`CAPACITY_MAX`].
@@ -76,7 +81,22 @@ impl Shape {
             return None;
         };
         let max_len = if room < LENGTH_MAX { room } else { LENGTH_MAX };
-        Some(Shape { capacity, align_mask: align.bytes() - 1, max_len })
+        Some(Shape { capacity, align_mask: align.bytes() - 1, max_len, prefix: 0 })
+    }
+
+    /// The same ring, each record of which begins with its time of publication. `None`: too small for that.
+    pub const fn stamped(mut self) -> Option<Shape> {
+        if self.max_len < STAMP_BYTES {
+            return None;
+        }
+        self.prefix = STAMP_BYTES;
+        Some(self)
+    }
+
+    /// Bytes of each payload before the user's own: 0, or [`STAMP_BYTES`].
+    #[inline]
+    pub const fn prefix(&self) -> u64 {
+        self.prefix
     }
 
     /// Bytes of record space.
@@ -91,10 +111,22 @@ impl Shape {
         if self.align_mask == Align::Line.bytes() - 1 { Align::Line } else { Align::Packed }
     }
 
-    /// Longest payload, in bytes.
+    /// Longest payload, in bytes, with the prefix.
     #[inline]
     pub const fn max_len(&self) -> u64 {
         self.max_len
+    }
+
+    /// Longest payload of the user's own, in bytes.
+    #[inline]
+    pub const fn max_user_len(&self) -> u64 {
+        self.max_len - self.prefix
+    }
+
+    /// Whether a payload of a ring of this shape can have this length, the prefix included.
+    #[inline]
+    pub const fn is_len(&self, len: u64) -> bool {
+        len >= self.prefix && len <= self.max_len
     }
 
     /// Bytes in a sixteenth of the ring, the unit of asking for room.

@@ -77,6 +77,11 @@ mod imp {
         pub(crate) fn word(&self) -> &AtomicU32 {
             &self.word
         }
+
+        /// The value as it may be now.
+        pub fn glance(&self) -> u32 {
+            self.word.load(Ordering::Relaxed)
+        }
     }
 
     /// futex(2) as the kernel documents it: the comparison and the going to sleep are one step under the

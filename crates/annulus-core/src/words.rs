@@ -100,6 +100,15 @@ impl Tail {
     pub fn look(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
+
+    /// The same for one who does not join: the order of [`look`](Tail::look) and that fence in one.
+    #[inline]
+    pub fn observe(&self) -> u64 {
+        let position = self.0.load(Ordering::Relaxed);
+        // [tail] acquire
+        fence(Ordering::Acquire);
+        position
+    }
 }
 
 word! {
@@ -122,6 +131,57 @@ impl Published {
         // [published] acquire
         fence(Ordering::Acquire);
         sequence
+    }
+}
+
+/// No record has been published yet, or none begins in this stretch.
+pub const NOWHERE: u64 = u64::MAX;
+
+word! {
+    /// Position of the newest record; [`NOWHERE`] before the first. Written by the producer between `published`
+    /// and `tail`; only grows; a reader's copy may be stale.
+    Newest(AtomicU64, u64) = NOWHERE
+}
+
+impl Newest {
+    /// Stores where the record is that was just published.
+    #[inline]
+    pub fn publish(&self, position: u64) {
+        // [newest] release
+        self.0.store(position, Ordering::Release);
+    }
+
+    /// A record's position; its header is visible, and so is a `published` past it.
+    #[inline]
+    pub fn look(&self) -> u64 {
+        let position = self.0.load(Ordering::Relaxed);
+        // [newest] acquire
+        fence(Ordering::Acquire);
+        position
+    }
+}
+
+word! {
+    /// A record boundary, for readers that join late or lag; [`NOWHERE`] in an unused place of the table. Written
+    /// by the producer, after its sequence; valid while the licence is at most a capacity past it, and not
+    /// replaced before that.
+    Anchor(AtomicU64, u64) = NOWHERE
+}
+
+impl Anchor {
+    /// Leaves a boundary where the header is zero or a record's, after the sequence that belongs to it.
+    pub fn publish(&self, position: u64) {
+        // [anchor] release
+        self.0.store(position, Ordering::Release);
+    }
+
+    /// A boundary; its sequence and its header may be read. Both are believed only if the licence, validated
+    /// afterwards, has not passed it.
+    pub fn look(&self) -> u64 {
+        let position = self.0.load(Ordering::Relaxed);
+        // [anchor] acquire
+        fence(Ordering::Acquire);
+        position
     }
 }
 
@@ -185,7 +245,9 @@ impl Cursor {
     /// Enters the ring at `position`. The other half of [`Lease::announce`].
     #[inline]
     pub fn join(&self, position: u64) {
-        self.0.store(position, Ordering::Relaxed);
+        // [cursor] release: the producer may see this cursor and never the one of the slot's owner before, whose
+        // reads are over, too
+        self.0.store(position, Ordering::Release);
         // [lease] acquire
         // [tail] acquire
         fence(Ordering::SeqCst);
@@ -401,4 +463,51 @@ pub fn full_fence() {
 #[inline]
 pub fn light_fence() {
     compiler_fence(Ordering::SeqCst);
+}
+
+word! {
+    /// Whether somebody sleeps on the semaphore beside it: 0 no; 1 yes; 2 yes, and a waker has taken the
+    /// declaration, so it posts, or died before it could. Set by the sleeper, taken by whoever wakes it.
+    Asleep(AtomicU32, u32) = 0
+}
+
+const AWAKE: u32 = 0;
+const ASLEEP: u32 = 1;
+const TAKEN: u32 = 2;
+
+impl Asleep {
+    /// Declares its only sleeper, which then looks at the bell again and stays awake if that has moved. The
+    /// fence makes this and [`before_looking`](Asleep::before_looking) a Dekker pair.
+    pub fn declare(&self) {
+        self.0.store(ASLEEP, Ordering::Relaxed);
+        // [semaphore] acquire
+        fence(Ordering::SeqCst);
+    }
+
+    /// Taken back by the sleeper itself when it is awake again, whether or not a waker had taken it.
+    pub fn withdraw(&self) {
+        self.0.store(AWAKE, Ordering::Relaxed);
+    }
+
+    /// A waker's step from moving the bell to its looks at declarations: of it and a sleeper that moves at
+    /// once, either it sees the declaration, or the sleeper sees the bell.
+    pub fn before_looking() {
+        // [semaphore] release
+        fence(Ordering::SeqCst);
+    }
+
+    /// Claims the right to post. Once for a declaration: a reader that died asleep is posted to once, not for
+    /// ever.
+    pub fn take(&self) -> bool {
+        // The look first: most are awake, and a look leaves their lines where they are.
+        self.0.load(Ordering::Relaxed) == ASLEEP
+            && self.0.compare_exchange(ASLEEP, TAKEN, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// The same; or, once more for a declaration, if a waker has taken it already, since that may have died
+    /// before it posted.
+    pub fn take_again(&self) -> bool {
+        self.take()
+            || self.0.load(Ordering::Relaxed) != AWAKE && self.0.swap(AWAKE, Ordering::Relaxed) != AWAKE
+    }
 }

@@ -9,9 +9,12 @@
 //! copied, and the header stored with release. A producer that dies anywhere before has published nothing.
 
 use crate::header::{HEADER_BYTES, decode, encode};
-use crate::layout::{ANCHORS, Counter, ProducerPage, RingState};
+pub use crate::history::Damaged;
+use crate::history::{Retained, Spot, Wish, find, leave};
+use crate::layout::{Counter, RingState};
 use crate::memory::{Memory, Shared};
-use crate::shape::Shape;
+use crate::shape::{CHUNKS, STAMP_BYTES, Shape};
+use crate::words::NOWHERE;
 
 /// Why a record was not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +23,8 @@ pub enum Refusal {
     Full(Full),
     /// Longer than any record of this ring may be.
     TooLarge,
+    /// Records of this ring begin with their time of publication, and this verb has none.
+    NeedsStamp,
 }
 
 /// Who is in the way, and how much.
@@ -33,10 +38,6 @@ pub struct Full {
     pub wanted: u64,
 }
 
-/// What the words of a ring that is taken over say that cannot be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Damaged(pub &'static str);
-
 /// The producer's own state. Nobody else may write these words, so its copies are never stale.
 #[derive(Debug)]
 pub struct Writer {
@@ -45,8 +46,25 @@ pub struct Writer {
     sequence: u64,
     licence: u64,
     lease: u64,
+    /// Payloads shorter than this are admitted without further question: none of them on a ring with stamps.
+    short_of: u64,
     /// Whether anybody may join: a ring without slots needs no handshake.
     joinable: bool,
+    retained: Retained,
+    /// Boundaries within the batch that is being staged, for anchors: at most one in each sixteenth.
+    staged: [u64; CHUNKS as usize + 1],
+    staged_count: usize,
+}
+
+/// What a look at all cursors found.
+#[derive(Clone, Copy)]
+struct Floor {
+    /// The lowest that counts.
+    lowest: u64,
+    /// Its slot.
+    slot: u32,
+    /// How many were passed over.
+    given_up: u64,
 }
 
 /// Records staged behind the tail, not yet visible. Dropping it leaves nothing.
@@ -54,6 +72,8 @@ pub struct Writer {
 pub struct Batch {
     /// Header of the first record; stored last.
     first: u64,
+    /// Where the last record is.
+    last: u64,
     /// Where the next record would go.
     end: u64,
     count: u64,
@@ -78,22 +98,49 @@ impl Room {
 }
 
 impl Writer {
-    /// The first producer of a ring whose words are all zero. `position` and `sequence` are where the ring
-    /// begins: 0, but for tests near the ends of their ranges; `position` is a multiple of the capacity.
-    pub fn create<M: Memory>(shape: Shape, shared: &Shared<'_, M>, position: u64, sequence: u64) -> Writer {
+    /// The first producer of a ring whose words are all as new. `position` and `sequence` are where the ring
+    /// begins: 0, but for tests near the ends of their ranges; `position` is a multiple of the capacity. It keeps
+    /// the newest `retain` records for late joiners where it can.
+    pub fn create<M: Memory>(
+        shape: Shape,
+        shared: &Shared<'_, M>,
+        position: u64,
+        sequence: u64,
+        retain: u64,
+    ) -> Writer {
         let page = shared.producer;
         debug_assert!(position.is_multiple_of(shape.capacity()));
         page.lease.preset(position);
         page.licence.preset(position);
         page.published.preset(sequence);
         page.tail.preset(position);
+        page.newest.preset(NOWHERE);
+        for anchor in &page.anchors {
+            anchor.preset(NOWHERE);
+        }
+        let start = Spot { position, sequence };
+        leave(page, &shape, start);
+        Writer::at(shape, shared, start, [position, position], Retained::new(retain, start))
+    }
+
+    fn at<M: Memory>(
+        shape: Shape,
+        shared: &Shared<'_, M>,
+        tail: Spot,
+        [licence, lease]: [u64; 2],
+        retained: Retained,
+    ) -> Writer {
         Writer {
             shape,
-            tail: position,
-            sequence,
-            licence: position,
-            lease: position,
+            tail: tail.position,
+            sequence: tail.sequence,
+            licence,
+            lease,
+            short_of: if shape.prefix() == 0 { shape.max_len() + 1 } else { 0 },
             joinable: !shared.slots.is_empty(),
+            retained,
+            staged: [0; CHUNKS as usize + 1],
+            staged_count: 0,
         }
     }
 
@@ -103,7 +150,11 @@ impl Writer {
     /// # Errors
     ///
     /// If the words contradict each other: somebody else than a producer has written them.
-    pub fn take_over<M: Memory>(shape: Shape, shared: &Shared<'_, M>) -> Result<Writer, Damaged> {
+    pub fn take_over<M: Memory>(
+        shape: Shape,
+        shared: &Shared<'_, M>,
+        retain: u64,
+    ) -> Result<Writer, Damaged> {
         let page = shared.producer;
         let start = page.tail.look();
         let published = page.published.look();
@@ -116,7 +167,7 @@ impl Writer {
             return Err(Damaged("licence"));
         }
         // The words may be behind the records: the header is stored first, then `published`, then `tail`.
-        let (mut tail, mut last) = (start, None);
+        let (mut tail, mut last, mut newest) = (start, None, None);
         loop {
             if licence - tail < HEADER_BYTES {
                 // Nothing was ever granted here, so the zero behind the last record is missing: only a
@@ -132,13 +183,14 @@ impl Writer {
             }
             let near = last.map_or(published, |sequence: u64| sequence.wrapping_add(1));
             let (sequence, len) = decode(header, near).ok_or(Damaged("header"))?;
-            if last.is_some() && sequence != near || len > shape.max_len() {
+            if last.is_some() && sequence != near || !shape.is_len(len) {
                 return Err(Damaged("header"));
             }
             let need = shape.need(len);
             if licence - tail < need + HEADER_BYTES {
                 return Err(Damaged("record past the licence"));
             }
+            newest = Some(tail);
             tail += need;
             last = Some(sequence);
         }
@@ -148,10 +200,15 @@ impl Writer {
             return Err(Damaged("lease"));
         }
         page.published.publish(sequence);
+        if let Some(newest) = newest {
+            page.newest.publish(newest);
+        }
         page.tail.publish(tail);
         // Announced by a producer that may have died before its fence: announced again, with ours.
         page.lease.announce(lease);
-        Ok(Writer { shape, tail, sequence, licence, lease, joinable: !shared.slots.is_empty() })
+        let tail = Spot { position: tail, sequence };
+        let oldest = find(&shape, &shared.view(), Wish::Oldest, 0).unwrap_or(tail);
+        Ok(Writer::at(shape, shared, tail, [licence, lease], Retained::new(retain, oldest)))
     }
 
     /// Where the next record goes.
@@ -181,13 +238,50 @@ impl Writer {
         shared.records.word(end).clear();
         shared.records.write(self.tail + HEADER_BYTES, payload);
         shared.records.word(self.tail).publish(encode(self.sequence, len));
-        self.advance(shared, end, 1);
+        self.advance(shared, self.tail, end, 1);
         Ok(())
     }
 
+    /// Publishes one record that begins with a word of the ring's own, its time of publication. On rings with
+    /// stamps only.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`]; nothing has changed then.
+    pub fn publish_stamped<M: Memory>(
+        &mut self,
+        shared: &Shared<'_, M>,
+        stamp: u64,
+        payload: &[u8],
+    ) -> Result<(), Refusal> {
+        let end = self.put_stamped(shared, self.tail, stamp, payload)?;
+        let len = payload.len() as u64 + STAMP_BYTES;
+        shared.records.word(self.tail).publish(encode(self.sequence, len));
+        self.advance(shared, self.tail, end, 1);
+        Ok(())
+    }
+
+    /// Stamp and payload of a record at `start`, without its header. Returns where the next one goes.
+    fn put_stamped<M: Memory>(
+        &mut self,
+        shared: &Shared<'_, M>,
+        start: u64,
+        stamp: u64,
+        payload: &[u8],
+    ) -> Result<u64, Refusal> {
+        debug_assert_eq!(self.shape.prefix(), STAMP_BYTES);
+        let end = self.room(shared, start, payload.len() as u64 + STAMP_BYTES)?;
+        shared.records.word(end).clear();
+        shared.records.word(start + HEADER_BYTES).prepare(stamp);
+        shared.records.write(start + HEADER_BYTES + STAMP_BYTES, payload);
+        Ok(end)
+    }
+
     /// Begins a batch.
-    pub fn batch(&self) -> Batch {
-        Batch { first: 0, end: self.tail, count: 0 }
+    #[inline]
+    pub fn batch(&mut self) -> Batch {
+        self.staged_count = 0;
+        Batch { first: 0, last: self.tail, end: self.tail, count: 0 }
     }
 
     /// Adds a record to a batch, invisible until [`flush`](Writer::flush).
@@ -206,6 +300,30 @@ impl Writer {
         let end = self.admit(shared, batch.end, len)?;
         shared.records.word(end).clear();
         shared.records.write(batch.end + HEADER_BYTES, payload);
+        self.stack(batch, shared, len, end);
+        Ok(())
+    }
+
+    /// The same for a record that begins with its time; see [`publish_stamped`](Writer::publish_stamped).
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`]; the batch is as it was, and can be flushed.
+    pub fn stage_stamped<M: Memory>(
+        &mut self,
+        batch: &mut Batch,
+        shared: &Shared<'_, M>,
+        stamp: u64,
+        payload: &[u8],
+    ) -> Result<(), Refusal> {
+        let end = self.put_stamped(shared, batch.end, stamp, payload)?;
+        self.stack(batch, shared, payload.len() as u64 + STAMP_BYTES, end);
+        Ok(())
+    }
+
+    /// Puts a record on top of a batch that is there but for its header.
+    #[inline]
+    fn stack<M: Memory>(&self, batch: &mut Batch, shared: &Shared<'_, M>, len: u64, end: u64) {
         let header = encode(self.sequence.wrapping_add(batch.count), len);
         if batch.count == 0 {
             // The header at the tail stays zero: the whole batch hides behind it.
@@ -213,21 +331,39 @@ impl Writer {
         } else {
             shared.records.word(batch.end).prepare(header);
         }
+        batch.last = batch.end;
         batch.end = end;
         batch.count += 1;
-        Ok(())
     }
 
     /// Makes a batch visible, all of it in one store. Returns how many records that were.
     #[inline]
     #[expect(clippy::needless_pass_by_value, reason = "a batch is flushed once")]
     pub fn flush<M: Memory>(&mut self, batch: Batch, shared: &Shared<'_, M>) -> u64 {
-        let Batch { first, end, count } = batch;
+        let Batch { first, last, end, count } = batch;
         if count > 0 {
             shared.records.word(self.tail).publish(first);
-            self.advance(shared, end, count);
+            self.advance(shared, last, end, count);
+            if self.staged_count > 0 {
+                self.leave_staged(shared);
+            }
         }
         count
+    }
+
+    /// Leaves anchors within a batch, now that its records are published.
+    #[cold]
+    fn leave_staged<M: Memory>(&mut self, shared: &Shared<'_, M>) {
+        let tail = Spot { position: self.tail, sequence: self.sequence };
+        self.retained.leave_all(&self.shape, &shared.view(), tail);
+        for &position in &self.staged[..self.staged_count] {
+            // Our own headers, of records that were published just now.
+            let header = shared.records.word(position).glance();
+            if let Some((sequence, _)) = decode(header, self.sequence) {
+                leave(shared.producer, &self.shape, Spot { position, sequence });
+            }
+        }
+        self.staged_count = 0;
     }
 
     /// Room for a record of up to `len` bytes at the tail.
@@ -237,7 +373,7 @@ impl Writer {
     /// [`Refusal`]; nothing has changed then.
     #[inline]
     pub fn claim<M: Memory>(&mut self, shared: &Shared<'_, M>, len: u64) -> Result<Room, Refusal> {
-        self.admit(shared, self.tail, len)?;
+        self.room(shared, self.tail, len.saturating_add(self.shape.prefix()))?;
         Ok(Room { len })
     }
 
@@ -249,7 +385,7 @@ impl Writer {
     pub fn fill<M: Memory>(&mut self, room: &Room, shared: &Shared<'_, M>, offset: u64, bytes: &[u8]) {
         let len = bytes.len() as u64;
         assert!(offset <= room.len && len <= room.len - offset, "a write past the end of a claim");
-        let start = self.tail + HEADER_BYTES + offset;
+        let start = self.tail + HEADER_BYTES + self.shape.prefix() + offset;
         // Words are written whole, each in one access: the bytes around a ragged edge are kept.
         let head = bytes.len().min((8 - (offset % 8) as usize) % 8);
         if head > 0 {
@@ -273,6 +409,12 @@ impl Writer {
         word.prepare(u64::from_le_bytes(old));
     }
 
+    /// Writes the time of publication of the record in the room, on a ring with stamps.
+    pub fn stamp<M: Memory>(&mut self, _: &Room, shared: &Shared<'_, M>, stamp: u64) {
+        debug_assert_eq!(self.shape.prefix(), STAMP_BYTES);
+        shared.records.word(self.tail + HEADER_BYTES).prepare(stamp);
+    }
+
     /// Publishes the first `len` bytes of the room as a record.
     ///
     /// # Panics
@@ -281,32 +423,60 @@ impl Writer {
     #[inline]
     pub fn commit<M: Memory>(&mut self, room: Room, shared: &Shared<'_, M>, len: u64) {
         assert!(len <= room.len, "a commit of more than was claimed");
+        let len = len + self.shape.prefix();
         let end = self.tail + self.shape.need(len);
         shared.records.word(end).clear();
         shared.records.word(self.tail).publish(encode(self.sequence, len));
-        self.advance(shared, end, 1);
+        self.advance(shared, self.tail, end, 1);
     }
 
     /// The one admission check: room for a record of `len` bytes at `start` and for the header behind it. Returns
     /// where that is.
     #[inline]
     fn admit<M: Memory>(&mut self, shared: &Shared<'_, M>, start: u64, len: u64) -> Result<u64, Refusal> {
+        if len >= self.short_of {
+            let stamps = self.shape.prefix() > 0 && len <= self.shape.max_user_len();
+            return Err(if stamps { Refusal::NeedsStamp } else { Refusal::TooLarge });
+        }
+        self.fit(shared, start, len)
+    }
+
+    /// The same for a length that the prefix is part of.
+    fn room<M: Memory>(&mut self, shared: &Shared<'_, M>, start: u64, len: u64) -> Result<u64, Refusal> {
         if len > self.shape.max_len() {
             return Err(Refusal::TooLarge);
         }
+        self.fit(shared, start, len)
+    }
+
+    #[inline]
+    fn fit<M: Memory>(&mut self, shared: &Shared<'_, M>, start: u64, len: u64) -> Result<u64, Refusal> {
         let end = start + self.shape.need(len);
         if end + HEADER_BYTES > self.licence {
             self.extend(shared, end).map_err(Refusal::Full)?;
+            self.note_staged(start);
         }
         Ok(end)
     }
 
+    /// Remembers a boundary within a batch, for an anchor once the batch is published.
+    fn note_staged(&mut self, position: u64) {
+        // One in each sixteenth is enough: those that ask for each record must not use up the places.
+        let last = self.staged_count.checked_sub(1).map_or(self.tail, |i| self.staged[i]);
+        let chunk = self.shape.chunk();
+        if position / chunk != last / chunk && self.staged_count < self.staged.len() {
+            self.staged[self.staged_count] = position;
+            self.staged_count += 1;
+        }
+    }
+
     #[inline]
-    fn advance<M: Memory>(&mut self, shared: &Shared<'_, M>, end: u64, records: u64) {
+    fn advance<M: Memory>(&mut self, shared: &Shared<'_, M>, newest: u64, end: u64, records: u64) {
         let page = shared.producer;
         self.sequence = self.sequence.wrapping_add(records);
         self.tail = end;
         page.published.publish(self.sequence);
+        page.newest.publish(newest);
         page.tail.publish(end);
         shared.records.fetch_for_writing(end + 64);
     }
@@ -319,12 +489,37 @@ impl Writer {
     #[cold]
     #[inline(never)]
     pub fn extend<M: Memory>(&mut self, shared: &Shared<'_, M>, end: u64) -> Result<(), Full> {
+        self.ask(shared, end, 0).map(drop)
+    }
+
+    /// Asks for the same room, and gives up the readers that are in the way: what they have not read is lost to
+    /// them, as they will find. Returns how many those were. Never [`Full`] but for a batch that fills the ring by
+    /// itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] then.
+    #[cold]
+    #[inline(never)]
+    pub fn evict<M: Memory>(&mut self, shared: &Shared<'_, M>, end: u64) -> Result<u64, Full> {
+        let wanted = (end + HEADER_BYTES).saturating_sub(self.shape.capacity());
+        // A batch that fills the ring by itself would gain nothing by it.
+        self.ask(shared, end, if wanted <= self.tail { wanted } else { 0 })
+    }
+
+    /// Announces a wish, looks who still reads, and grants. Cursors below `given_up` do not count any more; returns
+    /// how many those are. Granting past a cursor is all that evicting is: its reader sees the licence.
+    fn ask<M: Memory>(&mut self, shared: &Shared<'_, M>, end: u64, given_up: u64) -> Result<u64, Full> {
         let page = shared.producer;
         let capacity = self.shape.capacity();
         let needed = end + HEADER_BYTES;
+        let tail = Spot { position: self.tail, sequence: self.sequence };
         // A chunk past this record, which may be far past the tail if a batch is being staged.
-        let want = needed.max(end + self.shape.chunk()).min(self.tail + capacity);
-        self.anchor(page);
+        let want = needed.max(end + self.shape.chunk());
+        let want = self.retained.limit(&self.shape, &shared.view(), tail, needed, want);
+        let want = want.min(self.tail + capacity);
+        self.retained.leave_all(&self.shape, &shared.view(), tail);
+        leave(page, &self.shape, tail);
         if want > self.lease {
             self.lease = want;
             if self.joinable {
@@ -333,30 +528,36 @@ impl Writer {
                 page.lease.preset(want);
             }
         }
-        let (floor, slot) = self.floor(shared);
-        let grant = want.min(floor + capacity);
+        let floor = self.floor(shared, given_up);
+        let grant = want.min(floor.lowest + capacity);
         if grant > self.licence {
             self.licence = grant;
             page.licence.grant(grant);
+            self.retained.leave_again(page, &self.shape, tail, grant);
         }
         if self.licence < needed {
             // `needed` is at most a capacity past the tail unless a batch has filled the ring by itself.
             let wanted = needed.saturating_sub(capacity);
-            return Err(Full { slot, behind: self.tail - floor, wanted });
+            return Err(Full { slot: floor.slot, behind: self.tail - floor.lowest, wanted });
         }
-        Ok(())
+        Ok(floor.given_up)
     }
 
-    /// The lowest cursor that counts, and its slot; the tail if none does.
-    fn floor<M: Memory>(&self, shared: &Shared<'_, M>) -> (u64, u32) {
-        let mut lowest = (self.tail, 0);
+    /// The lowest cursor that counts; the tail if none does.
+    fn floor<M: Memory>(&self, shared: &Shared<'_, M>, given_up: u64) -> Floor {
+        let mut floor = Floor { lowest: self.tail, slot: 0, given_up: 0 };
         for (i, slot) in shared.slots.iter().enumerate() {
             let cursor = slot.cursor.look();
-            if self.counts(cursor) && cursor < lowest.0 {
-                lowest = (cursor, i as u32);
+            if !self.counts(cursor) {
+                continue;
+            }
+            if cursor < given_up {
+                floor.given_up += 1;
+            } else if cursor < floor.lowest {
+                floor = Floor { lowest: cursor, slot: i as u32, ..floor };
             }
         }
-        lowest
+        floor
     }
 
     /// Whether the producer must wait for a cursor. One above the tail is damage (or free, see [`NO_CURSOR`](crate::words::NO_CURSOR));
@@ -365,12 +566,6 @@ impl Writer {
     pub fn counts(&self, cursor: u64) -> bool {
         // In this order: a hostile cursor must not overflow the sum.
         cursor <= self.tail && cursor + self.shape.capacity() >= self.licence
-    }
-
-    /// Leaves a record boundary for readers that join late or lag.
-    fn anchor(&self, page: &ProducerPage) {
-        let i = (self.tail / self.shape.chunk()) as usize % ANCHORS;
-        page.anchors[i].preset(self.tail);
     }
 
     /// Says that the ring was found full, for people.

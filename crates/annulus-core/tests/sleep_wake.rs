@@ -10,6 +10,7 @@ use annulus_core::doorbell::{
     Heavy, Light, Slept, after_release, sleep_as_reader, sleep_for_room, someone_sleeps, wake_readers,
     when_empty,
 };
+use annulus_core::history::Start;
 use annulus_core::reader::{Look, Reader};
 use annulus_core::writer::{Refusal, Writer};
 use common::{Arc, Futex, PinBits, Ring, model, thread};
@@ -25,7 +26,7 @@ fn publish_and_wake(ring: &Ring, writer: &mut Writer, park: &Futex, light: Light
                     writer.extend(&shared, end).is_ok()
                 });
             }
-            Err(Refusal::TooLarge) => unreachable!(),
+            Err(Refusal::TooLarge | Refusal::NeedsStamp) => unreachable!(),
         }
     }
     if someone_sleeps(shared.ctl, light) {
@@ -38,7 +39,7 @@ fn consume_asleep(ring: &Ring, reader: &Reader, pins: &PinBits, park: &Futex, he
     loop {
         match reader.look(&shared) {
             Look::Record(held) => {
-                let (before, after) = reader.release(&shared, &shared.slots[0], &pins.pins(), held).unwrap();
+                let (before, after) = reader.release(&shared, &shared.slots[0], pins.pins(), held).unwrap();
                 after_release(shared.ctl, before, after, park);
                 return;
             }
@@ -55,8 +56,8 @@ fn consume_asleep(ring: &Ring, reader: &Reader, pins: &PinBits, park: &Futex, he
 fn sleepers(records: u64, light: Light, heavy: Heavy) {
     let ring = Arc::new(Ring::new(1));
     let park = Arc::new(Futex::default());
-    let mut writer = Writer::create(ring.shape, &ring.shared(), 0, 0);
-    let reader = Reader::join(ring.shape, &ring.shared(), &ring.shared().slots[0]).unwrap();
+    let mut writer = Writer::create(ring.shape, &ring.shared(), 0, 0, 0);
+    let reader = Reader::join(ring.shape, &ring.shared(), &ring.shared().slots[0], Start::Newest).unwrap();
     let producer = {
         let (ring, park) = (ring.clone(), park.clone());
         thread::spawn(move || {
@@ -91,8 +92,9 @@ fn a_blocked_producer_is_woken_by_a_release() {
     model(|| {
         let ring = Arc::new(Ring::new(1));
         let park = Arc::new(Futex::default());
-        let mut writer = Writer::create(ring.shape, &ring.shared(), 0, 0);
-        let reader = Reader::join(ring.shape, &ring.shared(), &ring.shared().slots[0]).unwrap();
+        let mut writer = Writer::create(ring.shape, &ring.shared(), 0, 0, 0);
+        let reader =
+            Reader::join(ring.shape, &ring.shared(), &ring.shared().slots[0], Start::Newest).unwrap();
         for _ in 0..3 {
             writer.publish(&ring.shared(), &[]).unwrap();
         }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use annulus_core::reader::End;
+
 /// Why a ring could not be created or opened.
 ///
 /// Its text says what happened and what to do; [`kind`](Error::kind) is for programs.
@@ -42,9 +44,9 @@ pub enum ErrorKind {
         /// The option.
         field: &'static str,
         /// What the ring has.
-        theirs: u64,
+        theirs: String,
         /// What was asked.
-        ours: u64,
+        ours: String,
     },
     /// There is something of this name, but it is not a whole ring; says what is wrong with it.
     NotARing(&'static str),
@@ -85,6 +87,30 @@ pub enum ErrorKind {
         needed: u64,
         /// Bytes that are free.
         free: u64,
+    },
+    /// The ring lends no records in place.
+    CopyingOnly,
+    /// The record to start with is gone.
+    StartGone {
+        /// The oldest record that can be started with.
+        oldest: u64,
+    },
+    /// This machine has no such NUMA node, or its kernel knows of none.
+    NoSuchNode {
+        /// The node.
+        node: u32,
+    },
+    /// This process may not lock so much memory.
+    MemoryLimit {
+        /// Bytes that the ring takes in this process.
+        needed: u64,
+    },
+    /// The directory has no huge pages of the kind that was asked for.
+    NoHugePages {
+        /// The directory.
+        path: PathBuf,
+        /// What is in the way.
+        why: &'static str,
     },
     /// The ring belongs to a user whose processes this one does not trust to write what it reads in place.
     Untrusted {
@@ -222,13 +248,33 @@ impl fmt::Display for Error {
             }
             ErrorKind::NoSpace { needed, free } => write!(
                 f,
-                "it needs {needed} bytes and the file system has {free} free; free some, or ask for a smaller \
-                 capacity"
+                "it needs {needed} bytes, and there is room for {free}; make more, or ask for a smaller capacity"
             ),
             ErrorKind::Untrusted { uid } => write!(
                 f,
-                "it belongs to uid {uid}; name that user with `.trust_uid({uid})` if its processes may write \
-                 what you read in place"
+                "it belongs to uid {uid}; read copies with `subscribe_copying` or `observe`, or name that user with \
+                 `.trust_uid({uid})` if its processes may write what you read in place"
+            ),
+            ErrorKind::CopyingOnly => {
+                f.write_str("it lends no records in place; read copies with `subscribe_copying` or `observe`")
+            }
+            ErrorKind::StartGone { oldest } => write!(
+                f,
+                "the record to start with is gone, and {oldest} is the oldest; start there, or with \
+                 `Start::Oldest`"
+            ),
+            ErrorKind::NoSuchNode { node } => {
+                write!(f, "this machine has no NUMA node {node}; `numactl --hardware` lists those it has")
+            }
+            ErrorKind::MemoryLimit { needed } => write!(
+                f,
+                "this process may not lock its {needed} bytes in memory; raise RLIMIT_MEMLOCK (`ulimit -l`), or \
+                 do without `.lock_memory()`"
+            ),
+            ErrorKind::NoHugePages { path, why } => write!(
+                f,
+                "{}: no huge pages, because {why}; see `HugePages` for what each kind needs",
+                path.display()
             ),
             ErrorKind::Corrupt(what) => {
                 write!(f, "its {what} says what no producer writes; end its processes and create it again")
@@ -371,6 +417,130 @@ pub enum RecvTimeoutError {
     Ended(RecvError),
 }
 
+/// Why an [`Observer`](crate::Observer) or a [`CopyingSubscriber`](crate::CopyingSubscriber) has no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CopyError {
+    /// The producer went on without this reader: so many records were lost. The next call goes on behind them.
+    Lagged(u64),
+    /// The buffer is shorter than the record, which stays the next.
+    TooSmall {
+        /// Bytes that the record has.
+        need: usize,
+    },
+    /// Nothing will come: see [`RecvError`].
+    Ended(RecvError),
+}
+
+/// The same where nobody waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TryCopyError {
+    /// Nothing new yet.
+    Empty,
+    /// As [`CopyError::Lagged`].
+    Lagged(u64),
+    /// As [`CopyError::TooSmall`].
+    TooSmall {
+        /// Bytes that the record has.
+        need: usize,
+    },
+    /// Nothing will come: see [`RecvError`].
+    Ended(RecvError),
+}
+
+/// The same where one waits for a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CopyTimeoutError {
+    /// Nothing new in time.
+    TimedOut,
+    /// As [`CopyError::Lagged`].
+    Lagged(u64),
+    /// As [`CopyError::TooSmall`].
+    TooSmall {
+        /// Bytes that the record has.
+        need: usize,
+    },
+    /// Nothing will come: see [`RecvError`].
+    Ended(RecvError),
+}
+
+macro_rules! from_copy_error {
+    ($($name:ident),*) => {$(
+        impl From<CopyError> for $name {
+            fn from(error: CopyError) -> Self {
+                match error {
+                    CopyError::Lagged(lost) => $name::Lagged(lost),
+                    CopyError::TooSmall { need } => $name::TooSmall { need },
+                    CopyError::Ended(end) => $name::Ended(end),
+                }
+            }
+        }
+    )*};
+}
+
+from_copy_error!(TryCopyError, CopyTimeoutError);
+
+/// Why [`Producer::wait_for_subscribers`](crate::Producer::wait_for_subscribers) did not find so many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// Fewer were there when the time was over.
+    TimedOut {
+        /// How many.
+        present: u32,
+    },
+    /// The ring has not so many places.
+    TooMany {
+        /// How many it has.
+        max: u32,
+    },
+}
+
+impl From<End> for RecvError {
+    fn from(end: End) -> Self {
+        match end {
+            End::Closed => RecvError::Closed,
+            End::Superseded => RecvError::Replaced,
+            End::Damaged => RecvError::Corrupt,
+        }
+    }
+}
+
+fn lagged(lost: u64) -> String {
+    format!(
+        "the producer went on over {lost} records that were not read; read on, faster, or in a larger ring"
+    )
+}
+
+fn too_small(need: usize) -> String {
+    format!("the next record has {need} bytes, more than the buffer; give it so many, or use `recv_into`")
+}
+
+error_text!(CopyError {
+    CopyError::Lagged(lost) => lagged(lost),
+    CopyError::TooSmall { need } => too_small(need),
+    CopyError::Ended(end) => end.to_string(),
+});
+error_text!(TryCopyError {
+    TryCopyError::Empty => "nothing new yet; try again, or use `recv`",
+    TryCopyError::Lagged(lost) => lagged(lost),
+    TryCopyError::TooSmall { need } => too_small(need),
+    TryCopyError::Ended(end) => end.to_string(),
+});
+error_text!(CopyTimeoutError {
+    CopyTimeoutError::TimedOut => "nothing new in time; try again, or wait longer",
+    CopyTimeoutError::Lagged(lost) => lagged(lost),
+    CopyTimeoutError::TooSmall { need } => too_small(need),
+    CopyTimeoutError::Ended(end) => end.to_string(),
+});
+error_text!(WaitError {
+    WaitError::TimedOut { present } =>
+        format!("only {present} subscribers came in time; start the others, or wait longer"),
+    WaitError::TooMany { max } =>
+        format!("the ring has places for {max} subscribers only; create it with more (`.max_subscribers(..)`)"),
+});
 error_text!(SendError { SendError::TooLarge { len, max } => too_large(len, max) });
 error_text!(TrySendError {
     TrySendError::Full(behind) => full(behind),

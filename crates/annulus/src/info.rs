@@ -1,14 +1,16 @@
 //! How a ring stands, for people and for scripts.
 
-use annulus_core::layout::{Counter, Options, RingState};
-use annulus_core::words::NO_CURSOR;
-use annulus_os::lock;
+use std::fs::File;
+use std::time::Duration;
 
-use crate::create::attach;
-use crate::error::Error;
+use annulus_core::layout::{Counter, Options, RingState, SlotKind};
+use annulus_core::words::NO_CURSOR;
+
+use crate::clock::Timekeeper;
 use crate::life::is_slot_held;
-use crate::registry::{LOCK, RingDir, life_name};
-use crate::{Align, FenceMode};
+use crate::memory::{DataMemory, Memory};
+use crate::whereabouts::Whereabouts;
+use crate::{Align, Clock, FenceMode, Wake};
 
 /// How a ring stands. Read word by word while others go on: figures of one moment need not fit together.
 #[derive(Debug, Clone)]
@@ -24,8 +26,24 @@ pub struct Info {
     pub align: Align,
     /// Who pays for sleeping readers.
     pub fence: FenceMode,
+    /// How sleepers are woken.
+    pub wake: Wake,
     /// Whether it stays when its producer ends.
     pub persistent: bool,
+    /// Whether it lends no records in place.
+    pub no_in_place: bool,
+    /// How long the producer waits for slow readers before it gives them up.
+    pub evict_after: Option<Duration>,
+    /// Newest records that are kept for late joiners where they fit.
+    pub retain: u64,
+    /// The clock that its records carry the time of.
+    pub clock: Option<Clock>,
+    /// How often participants look whether others live.
+    pub liveness: Duration,
+    /// The type of its records; `None`: bytes.
+    pub payload: Option<TypeInfo>,
+    /// What its creator said the records mean.
+    pub schema: Vec<u8>,
     /// Tells two rings of one name apart.
     pub uuid: u128,
     /// Nanoseconds since 1970 by its creator's clock.
@@ -44,18 +62,36 @@ pub struct Info {
     pub bytes: u64,
     /// Times a sleeping reader was woken.
     pub wakes: u64,
-    /// Times the producer found the ring full.
+    /// Times a record, or a batch longer than what was free, had to wait or was refused for want of room.
     pub full: u64,
     /// Times the producer slept for room.
     pub sleeps: u64,
+    /// Subscribers that were given up because they were slow.
+    pub evicted: u64,
+    /// Records that the present subscribers were told they lost; what observers lose nobody knows.
+    pub lost: u64,
     /// Dead subscribers whose places the producer freed.
     pub reaped: u64,
     /// Producers that took over.
     pub takeovers: u64,
     /// Places for subscribers.
     pub max_subscribers: u32,
-    /// Who has them.
+    /// Who has them; empty where this process may not open `ctl`.
     pub subscribers: Vec<SubscriberInfo>,
+}
+
+/// The type of a ring's records, as [`Info`] shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TypeInfo {
+    /// Its name in its creator's source.
+    pub name: String,
+    /// Bytes of a value.
+    pub size: u64,
+    /// Its alignment in bytes.
+    pub align: u64,
+    /// A hash of its fields.
+    pub fingerprint: u64,
 }
 
 /// A subscriber as [`Info`] sees it.
@@ -69,38 +105,55 @@ pub struct SubscriberInfo {
     pub alive: bool,
     /// Its pid in its own namespace, for people.
     pub pid: u32,
+    /// Whether it copies, or borrows in place.
+    pub copying: bool,
     /// Bytes that it has not released.
     pub behind: u64,
+    /// Records that it was told it lost.
+    pub lost: u64,
     /// Times it went to sleep.
     pub sleeps: u64,
 }
 
 impl Info {
-    pub(crate) fn read(name: &str, ring: &RingDir) -> Result<Info, Error> {
-        let (memory, _, ctl) = attach(name, ring, annulus_os::Access::Read)?;
-        let identity = memory.identity();
-        let page = &memory.head().producer;
-        let tail = page.tail.look();
+    pub(crate) fn read(
+        name: &str,
+        data: &DataMemory,
+        seats: Option<&(Memory, File)>,
+        whereabouts: &Whereabouts,
+    ) -> Info {
+        let identity = data.identity();
+        let page = data.view().producer;
+        // Side by side, so that a rate of one and a rate of the other are of the same moment.
+        let (tail, published) = (page.tail.observe(), page.published.look());
         let epoch = page.epoch.look();
-        let alive = ring.place.open_file(&life_name(epoch), annulus_os::Access::Read);
-        let subscribers = memory.slots().iter().enumerate().filter_map(|(i, slot)| {
-            let cursor = slot.cursor.look();
-            (slot.is_active() && cursor != NO_CURSOR).then(|| SubscriberInfo {
-                slot: i as u32,
-                alive: is_slot_held(&ctl, i as u32),
-                pid: slot.pid.glance(),
-                behind: tail.saturating_sub(cursor),
-                sleeps: slot.sleeps.glance(),
-            })
-        });
+        let subscribers: Vec<SubscriberInfo> =
+            seats.iter().flat_map(|(memory, ctl)| who(memory, ctl, tail)).collect();
         let [high, low] = identity.uuid;
-        Ok(Info {
+        Info {
             name: name.to_owned(),
             capacity: identity.shape.capacity(),
-            max_len: identity.shape.max_len(),
+            max_len: identity.shape.max_user_len(),
             align: identity.shape.align(),
             fence: identity.fence_mode,
+            wake: identity.wake,
             persistent: identity.options.has(Options::PERSISTENT),
+            no_in_place: identity.options.has(Options::NO_IN_PLACE),
+            evict_after: match identity.evict_after_ns {
+                0 => None,
+                1 => Some(Duration::ZERO),
+                nanos => Some(Duration::from_nanos(nanos)),
+            },
+            retain: identity.retain,
+            clock: Timekeeper::of(identity).and_then(|keeper| keeper.clock()),
+            liveness: Duration::from_millis(u64::from(identity.liveness_ms)),
+            payload: identity.payload.is_typed().then(|| TypeInfo {
+                name: data.type_name(),
+                size: identity.payload.size,
+                align: identity.payload.align,
+                fingerprint: identity.payload.fingerprint,
+            }),
+            schema: data.schema(),
             uuid: u128::from(high) << 64 | u128::from(low),
             created_unix_ns: identity.created_unix_ns,
             state: match RingState::from_word(page.state.look()) {
@@ -110,17 +163,36 @@ impl Info {
                 _ => "unknown",
             },
             epoch,
-            producer_alive: alive.is_ok_and(|file| lock::is_write_locked(&file, LOCK).unwrap_or(false)),
+            producer_alive: whereabouts.sign_of(epoch).is_alive() == Some(true),
             producer_pid: page.pid.glance(),
-            published: page.published.look(),
+            published,
             bytes: tail,
             wakes: page.counter(Counter::Wakes),
             full: page.counter(Counter::Full),
             sleeps: page.counter(Counter::Sleeps),
+            evicted: page.counter(Counter::Evicted),
+            lost: subscribers.iter().fold(0, |sum, subscriber| sum.saturating_add(subscriber.lost)),
             reaped: page.counter(Counter::Reaped),
             takeovers: page.counter(Counter::Takeovers),
             max_subscribers: identity.slots,
-            subscribers: subscribers.collect(),
-        })
+            subscribers,
+        }
     }
+}
+
+/// Who has a place, as `ctl` says it.
+fn who(memory: &Memory, ctl: &File, tail: u64) -> Vec<SubscriberInfo> {
+    let subscribers = memory.slots().iter().enumerate().filter_map(|(i, slot)| {
+        let cursor = slot.cursor.look();
+        (slot.is_active() && cursor != NO_CURSOR).then(|| SubscriberInfo {
+            slot: i as u32,
+            alive: is_slot_held(ctl, i as u32),
+            pid: slot.pid.glance(),
+            copying: slot.kind.glance() == SlotKind::Copying.to_word(),
+            behind: tail.saturating_sub(cursor),
+            lost: slot.lost.glance(),
+            sleeps: slot.sleeps.glance(),
+        })
+    });
+    subscribers.collect()
 }

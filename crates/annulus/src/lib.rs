@@ -23,6 +23,7 @@
 //! * [`Ring`] says how to begin; [`Create`] and [`Open`] hold the options.
 //! * [`Producer::send`], [`Producer::send_batch`] and [`Producer::claim`] send.
 //! * [`Subscriber::recv`] receives a [`Record`], which frees its space when it is dropped.
+//! * [`TypedRing`] says how to begin where each record is a value of one type, a [`Payload`].
 //! * [`Error`] says why a ring could not be opened, and what to do.
 //!
 //! Linux on 64-bit machines only.
@@ -30,37 +31,84 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("annulus runs on Linux only: it is built on futexes, memfd and open-file-description locks.");
 
+mod bells;
 mod claim;
+mod clock;
+mod copier;
+mod copies;
+mod copying;
 mod create;
 mod error;
 mod info;
 mod life;
+mod make;
 mod memory;
+mod object;
+mod observer;
 mod open;
+mod options;
+mod payload;
 mod producer;
+mod received;
 mod record;
 mod registry;
 mod ring;
+mod room;
+#[cfg(feature = "shared_memory")]
+mod shmem;
 mod subscriber;
+mod typed;
+mod wait;
+mod whereabouts;
 
+pub use annulus_core::history::{Resume, Start};
 pub use annulus_core::ladder::Waiting;
-pub use annulus_core::layout::FenceMode;
+pub use annulus_core::layout::{FenceMode, WakeBackend as Wake};
 pub use annulus_core::shape::Align;
 
 pub use claim::Claim;
+pub use clock::Clock;
+pub use copies::Copies;
+pub use copying::CopyingSubscriber;
 pub use create::Create;
 pub use error::{
-    Behind, Error, ErrorKind, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError,
-    TrySendError,
+    Behind, CopyError, CopyTimeoutError, Error, ErrorKind, RecvError, RecvTimeoutError, SendError,
+    SendTimeoutError, TryCopyError, TryRecvError, TrySendError, WaitError,
 };
-pub use info::{Info, SubscriberInfo};
+pub use info::{Info, SubscriberInfo, TypeInfo};
+pub use observer::Observer;
 pub use open::Open;
+pub use options::HugePages;
+#[doc(hidden)]
+pub use payload::Fields as __PayloadFields;
+pub use payload::Payload;
+#[cfg(feature = "zerocopy-08")]
+pub use payload::Zerocopy;
 pub use producer::Producer;
+pub use received::{OwnedRecord, Received};
 pub use record::Record;
 pub use ring::Ring;
 pub use subscriber::{Iter, Subscriber};
+pub use typed::{
+    TypedCopies, TypedCopyingSubscriber, TypedIter, TypedObserver, TypedOwnedRecord, TypedProducer,
+    TypedRecord, TypedRing, TypedSubscriber,
+};
 
-/// The README's example, compiled and run with the other examples.
+/// The examples of the README and of the guide, compiled and run with the other examples.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct Readme;
+mod pages {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../../docs/introduction.md")]
+    struct Introduction;
+    #[doc = include_str!("../../../docs/guide/first-ring.md")]
+    struct FirstRing;
+    #[doc = include_str!("../../../docs/guide/readers.md")]
+    struct Readers;
+    #[doc = include_str!("../../../docs/guide/sizing.md")]
+    struct Sizing;
+    #[doc = include_str!("../../../docs/guide/waiting.md")]
+    struct Waiting;
+    #[doc = include_str!("../../../docs/guide/typed.md")]
+    struct Typed;
+}

@@ -5,10 +5,12 @@ use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::time::{Duration, Instant};
 
-use annulus_core::layout::lock_byte;
+use annulus_core::layout::{ProducerPage, lock_byte};
 use annulus_os::lock;
 
-use crate::registry::{Home, LOCK, Name, RingDir, life_name};
+use crate::error::RecvError;
+use crate::registry::Name;
+use crate::whereabouts::{Sign, Whereabouts};
 
 /// Asks at most once per liveness interval.
 #[derive(Debug)]
@@ -36,30 +38,64 @@ impl Rate {
     }
 }
 
+/// The epoch of a ring that has had no producer yet: nobody lives, and nobody has died.
+pub(crate) const VACANT: u64 = 0;
+
 /// A reader's view of its producer's life.
 #[derive(Debug)]
 pub(crate) struct Life {
-    home: Home,
-    name: String,
-    ring: RingDir,
+    checking: Rate,
+    /// Whether the reader outlives its producer.
+    stay: bool,
+    whereabouts: Whereabouts,
     epoch: Cell<u64>,
-    file: RefCell<Found>,
-}
-
-/// What has become of the life file of an epoch.
-#[derive(Debug)]
-enum Found {
-    File(File),
-    /// Its producer is gone, and another has removed it.
-    Gone,
-    /// It could not be opened for a reason that says nothing about the producer, such as too many descriptors.
-    Unknown,
+    sign: RefCell<Sign>,
 }
 
 impl Life {
-    pub(crate) fn new(home: Home, name: &str, ring: RingDir, epoch: u64) -> Life {
-        let file = RefCell::new(look_for(&ring, epoch));
-        Life { home, name: name.to_owned(), ring, epoch: Cell::new(epoch), file }
+    /// Watches the producer of a ring, asking the kernel at most once per `interval`.
+    pub(crate) fn new(whereabouts: Whereabouts, epoch: u64, interval: Duration, stay: bool) -> Life {
+        let sign = RefCell::new(look_for(&whereabouts, epoch));
+        Life { checking: Rate::new(interval), stay, whereabouts, epoch: Cell::new(epoch), sign }
+    }
+
+    /// The liveness interval.
+    pub(crate) fn interval(&self) -> Duration {
+        self.checking.interval()
+    }
+
+    /// The end of a ring for one reader, also that of a producer that died without a word. `said` is the end that the
+    /// ring's own words say, once everything before it is read; `is_ready` whether there is a record.
+    pub(crate) fn end(
+        &self,
+        page: &ProducerPage,
+        now: Instant,
+        said: impl Fn() -> Option<RecvError>,
+        is_ready: impl Fn() -> bool,
+    ) -> Option<RecvError> {
+        if let Some(end) = said() {
+            return Some(end);
+        }
+        self.follow(page.epoch.look());
+        if !self.checking.is_due(now) || self.is_alive() {
+            return None;
+        }
+        // The lock is free: state and epoch again, then the header again. Only an empty one is the end.
+        if self.follow(page.epoch.look()) {
+            return None;
+        }
+        if let Some(end) = said() {
+            return Some(end);
+        }
+        if is_ready() {
+            return None;
+        }
+        match self.name() {
+            // Nobody can take over a ring that has no name any more: not even one who stays waits for that.
+            Name::Another => Some(RecvError::Replaced),
+            Name::Nothing => Some(RecvError::ProducerLost),
+            Name::Ours => (!self.stay).then_some(RecvError::ProducerLost),
+        }
     }
 
     /// The epoch whose producer is watched.
@@ -68,40 +104,36 @@ impl Life {
     }
 
     /// Watches the producer of an epoch from now on; `false` if it did so already.
-    pub(crate) fn follow(&self, epoch: u64) -> bool {
+    fn follow(&self, epoch: u64) -> bool {
         let other = self.epoch.replace(epoch) != epoch;
         if other {
-            self.file.replace(look_for(&self.ring, epoch));
+            self.sign.replace(look_for(&self.whereabouts, epoch));
         }
         other
     }
 
     /// Whether that producer holds its lock. A `false` is final: nobody locks that file again.
-    pub(crate) fn is_alive(&self) -> bool {
-        let mut file = self.file.borrow_mut();
-        if matches!(*file, Found::Unknown) {
-            *file = look_for(&self.ring, self.epoch.get());
+    fn is_alive(&self) -> bool {
+        if self.epoch.get() == VACANT {
+            // As long as a producer may still come.
+            return self.name() == Name::Ours;
         }
-        match &*file {
-            // An error says nothing about the producer; the next asking may.
-            Found::File(file) => lock::is_write_locked(file, LOCK).unwrap_or(true),
-            Found::Gone => false,
-            Found::Unknown => true,
+        let mut sign = self.sign.borrow_mut();
+        if matches!(*sign, Sign::Unknown) {
+            *sign = look_for(&self.whereabouts, self.epoch.get());
         }
+        // What cannot be said now says nothing about the producer; the next asking may.
+        sign.is_alive().unwrap_or(true)
     }
 
     /// What the ring's name means now.
     pub(crate) fn name(&self) -> Name {
-        self.home.meaning(&self.name, &self.ring)
+        self.whereabouts.meaning()
     }
 }
 
-fn look_for(ring: &RingDir, epoch: u64) -> Found {
-    match ring.place.open_file(&life_name(epoch), annulus_os::Access::Read) {
-        Ok(file) => Found::File(file),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Found::Gone,
-        Err(_) => Found::Unknown,
-    }
+fn look_for(whereabouts: &Whereabouts, epoch: u64) -> Sign {
+    if epoch == VACANT { Sign::Unknown } else { whereabouts.sign_of(epoch) }
 }
 
 /// Takes the lock of a slot, through a description that is not its owner's. `true`: nobody alive has it.

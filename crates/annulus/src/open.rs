@@ -1,68 +1,168 @@
 //! Opening a ring that exists, or waiting until it does.
 
+use std::fs::File;
+use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use annulus_core::history::{Damaged, Resume, Start};
 use annulus_core::ladder::Waiting;
+use annulus_core::layout::{Options, SlotKind};
+use annulus_core::observer::Observer as Core;
+use annulus_core::reader::JoinFailed;
 use annulus_os::{Access as OsAccess, place::facts_of, sys};
 
-use crate::create::{Create, Existing, TRIES, attach, gone};
+use crate::clock::Timekeeper;
+use crate::copier::{Copier, Seat};
+use crate::create::{Existing, Spec, TypeWish};
 use crate::error::{Error, ErrorKind};
 use crate::info::Info;
 use crate::life::{Life, try_lock_slot, unlock_slot};
+use crate::make::{TRIES, attach, gone};
+use crate::memory::{DataMemory, MapOptions, Memory};
+use crate::object::Object;
 use crate::producer::Producer;
-use crate::registry::{Access, Home, Purpose, RingDir, check_name};
+use crate::registry::{Access, DATA, Home, Purpose, RingDir, check_name};
 use crate::subscriber::Subscriber;
+use crate::whereabouts::Whereabouts;
+use crate::{CopyingSubscriber, Observer};
 
 /// How often a directory is looked for that cannot be watched because it does not exist.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// A watch is believed for so long: a directory that is removed while it is open wakes nobody.
 const WATCH_AGAIN: Duration = Duration::from_millis(500);
 
-/// How to open a ring: from [`Ring::open`](crate::Ring::open), ended by [`subscribe`](Open::subscribe).
+/// How to open a ring: from [`Ring::open`](crate::Ring::open), ended by [`subscribe`](Open::subscribe),
+/// [`subscribe_copying`](Open::subscribe_copying) or [`observe`](Open::observe).
+///
+/// `P` is the type of the records: bytes, or a [`Payload`](crate::Payload); see [`TypedRing`](crate::TypedRing).
+#[must_use = "nothing is opened before `.subscribe()`, `.observe()`, `.producer()` or `.info()`"]
+pub struct Open<P: ?Sized = [u8]> {
+    pub(crate) spec: OpenSpec,
+    payload: PhantomData<fn(&P)>,
+}
+
+/// What is asked of a ring that exists.
 #[derive(Debug, Clone)]
-#[must_use = "nothing is opened before `.subscribe()`, `.producer()` or `.info()`"]
-pub struct Open {
-    name: String,
+pub(crate) struct OpenSpec {
+    pub(crate) name: String,
+    /// In which the ring is, instead of in files under its name.
+    object: Option<Object>,
     access: Access,
     waiting: Waiting,
     stay: bool,
+    start: Start,
+    resume: Resume,
+    map: MapOptions,
+    payload: Option<TypeWish>,
 }
 
-impl Open {
-    pub(crate) fn new(name: &str) -> Open {
-        Open { name: name.to_owned(), access: Access::default(), waiting: Waiting::default(), stay: false }
+impl<P: ?Sized> Clone for Open<P> {
+    fn clone(&self) -> Self {
+        Open { spec: self.spec.clone(), payload: PhantomData }
+    }
+}
+
+impl<P: ?Sized> std::fmt::Debug for Open<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.spec.fmt(f)
+    }
+}
+
+impl<P: ?Sized> Open<P> {
+    pub(crate) fn new(name: &str, payload: Option<TypeWish>) -> Open<P> {
+        let spec = OpenSpec {
+            name: name.to_owned(),
+            object: None,
+            access: Access::default(),
+            waiting: Waiting::default(),
+            stay: false,
+            start: Start::default(),
+            resume: Resume::default(),
+            map: MapOptions::default(),
+            payload,
+        };
+        Open { spec, payload: PhantomData }
+    }
+
+    #[cfg(feature = "shared_memory")]
+    pub(crate) fn in_object(object: Object, name: &str) -> Open<P> {
+        let mut open = Open::new(name, None);
+        open.spec.object = Some(object);
+        open
     }
 
     /// The directory of rings: `$ANNULUS_DIR`, or `/dev/shm/annulus-<uid>`, unless said.
     pub fn dir(mut self, path: impl Into<PathBuf>) -> Self {
-        self.access.dir = Some(path.into());
+        self.spec.access.dir = Some(path.into());
         self
     }
 
     /// Allows a directory on a disk's file system.
     pub fn allow_disk(mut self) -> Self {
-        self.access.allow_disk = true;
+        self.spec.access.allow_disk = true;
         self
     }
 
     /// Reads in place what processes of this user write, as it does for the own user and root. Whoever may
     /// write a ring's files can change bytes that a reader is looking at.
     pub fn trust_uid(mut self, uid: u32) -> Self {
-        self.access.trusted.push(uid);
+        self.spec.access.trusted.push(uid);
         self
     }
 
-    /// How the subscriber waits for records.
+    /// How the reader waits for records.
     pub fn waiting(mut self, waiting: Waiting) -> Self {
-        self.waiting = waiting;
+        self.spec.waiting = waiting;
         self
     }
 
     /// Stays when the producer dies, and goes on with the next one's records: `recv` then never says
     /// [`ProducerLost`](crate::RecvError::ProducerLost).
     pub fn stay(mut self) -> Self {
-        self.stay = true;
+        self.spec.stay = true;
+        self
+    }
+
+    /// Where the reader begins: with the next record ([`Start::Newest`]) unless said.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use annulus::{Ring, Start};
+    /// # let dir = format!("/dev/shm/annulus-doc-start-{}", std::process::id());
+    /// let mut tx = Ring::create("log").dir(&dir).producer()?;
+    /// tx.send_batch(["a", "b", "c", "d"])?;
+    /// let open = || Ring::open("log").dir(&dir);
+    /// assert_eq!(open().start(Start::Oldest).subscribe()?.sequence(), 0);
+    /// assert_eq!(open().start(Start::Sequence(2)).subscribe()?.sequence(), 2);
+    /// assert_eq!(open().start(Start::Last(1)).subscribe()?.sequence(), 3);
+    /// assert_eq!(open().start(Start::Newest).subscribe()?.sequence(), 4);
+    /// # drop(tx);
+    /// # std::fs::remove_dir(dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn start(mut self, start: Start) -> Self {
+        self.spec.start = start;
+        self
+    }
+
+    /// Where a reader that copies goes on after a loss: with the oldest record that can be read
+    /// ([`Resume::Oldest`]) unless said.
+    pub fn resume(mut self, resume: Resume) -> Self {
+        self.spec.resume = resume;
+        self
+    }
+
+    /// Keeps this reader's mapping in memory, never swapped out: mlock(2). Limited by `RLIMIT_MEMLOCK`.
+    pub fn lock_memory(mut self) -> Self {
+        self.spec.map.lock = true;
+        self
+    }
+
+    /// Whether all pages are brought in now, so that no look ever waits for the kernel; they are unless said.
+    pub fn prefault(mut self, yes: bool) -> Self {
+        self.spec.map.prefault = yes;
         self
     }
 
@@ -73,11 +173,113 @@ impl Open {
     /// [`ErrorKind::WaitTimedOut`], [`ErrorKind::BadName`], [`ErrorKind::UnsafeDirectory`], and what the
     /// system refuses.
     pub fn wait(self, timeout: Duration) -> Result<Self, Error> {
+        self.spec.wait(timeout)?;
+        Ok(self)
+    }
+
+    /// What the ring is and how it stands, without taking a place in it. What `ctl` says is left out where this process
+    /// may not open it.
+    ///
+    /// # Errors
+    ///
+    /// As [`observe`](Open::observe).
+    pub fn info(self) -> Result<Info, Error> {
+        self.spec.info()
+    }
+
+    /// Removes the ring, also a persistent one, unless a producer holds it. Readers go on until they have read
+    /// what is there.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound), [`ProducerAlive`](ErrorKind::ProducerAlive), and what the system refuses.
+    pub fn remove(self) -> Result<(), Error> {
+        let name = &self.spec.name;
+        if self.spec.object.is_some() {
+            let what = "a ring in somebody's shared memory goes with that; remove the memory instead";
+            return Err(Error::of(ErrorKind::BadOption(what), name));
+        }
+        // As for a reader: no directory is made for it, and any kind of page will do. Who may not write there is
+        // refused by the system.
+        let home = self.spec.home(Purpose::Copy)?;
+        loop {
+            let ring = home.ring(name)?;
+            let Some(owner) = ring.try_own(name).or_else(|error| gone(&home, name, &ring, error))? else {
+                return Err(Error::of(ErrorKind::ProducerAlive, name));
+            };
+            // Held while it goes: nobody takes it over meanwhile.
+            if home.still_means(name, &ring) {
+                home.retire(name, &ring);
+                drop(owner);
+                if !home.still_means(name, &ring) {
+                    return Ok(());
+                }
+                return Err(Error::of(ErrorKind::System("remove the ring's directory"), name));
+            }
+        }
+    }
+}
+
+impl Open {
+    /// Subscribes: from now on the producer waits for this reader, which may borrow records in place.
+    ///
+    /// Once this has returned, no later record is missed. The subscriber starts with the next record, unless
+    /// [`start`](Open::start) says otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound), [`NoFreeSlot`](ErrorKind::NoFreeSlot),
+    /// [`Untrusted`](ErrorKind::Untrusted) if the ring is another user's, [`CopyingOnly`](ErrorKind::CopyingOnly),
+    /// [`StartGone`](ErrorKind::StartGone) if it shall start with a sequence that is gone,
+    /// [`PermissionDenied`](ErrorKind::PermissionDenied), [`NotARing`](ErrorKind::NotARing),
+    /// [`LayoutVersion`](ErrorKind::LayoutVersion), [`Corrupt`](ErrorKind::Corrupt).
+    pub fn subscribe(self) -> Result<Subscriber, Error> {
+        self.spec.subscribe()
+    }
+
+    /// Subscribes with copies: the producer waits for this reader as for any subscriber, but it trusts neither the
+    /// producer nor other readers. The way to read another user's ring without loss.
+    ///
+    /// # Errors
+    ///
+    /// As [`subscribe`](Open::subscribe), but for `Untrusted`, `CopyingOnly` and `StartGone`.
+    pub fn subscribe_copying(self) -> Result<CopyingSubscriber, Error> {
+        self.spec.subscribe_copying().map(CopyingSubscriber)
+    }
+
+    /// Observes: reads along without holding anybody back, and with permission to read only.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound), [`PermissionDenied`](ErrorKind::PermissionDenied),
+    /// [`NotARing`](ErrorKind::NotARing), [`LayoutVersion`](ErrorKind::LayoutVersion),
+    /// [`Corrupt`](ErrorKind::Corrupt).
+    pub fn observe(self) -> Result<Observer, Error> {
+        self.spec.observe().map(Observer)
+    }
+
+    /// Becomes the producer of a ring that exists and whose producer is gone, or that never had one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Create::producer`](crate::Create::producer), and [`NotFound`](ErrorKind::NotFound).
+    pub fn producer(self) -> Result<Producer, Error> {
+        self.spec.producer()
+    }
+}
+
+impl OpenSpec {
+    fn home(&self, purpose: Purpose) -> Result<Home, Error> {
+        check_name(&self.name)?;
+        Home::open(&self.access, purpose).map_err(|error| error.about(&self.name))
+    }
+
+    fn wait(&self, timeout: Duration) -> Result<(), Error> {
         check_name(&self.name)?;
         let deadline = Instant::now().checked_add(timeout);
         let left = || deadline.map_or(WATCH_AGAIN, |d| d.saturating_duration_since(Instant::now()));
         loop {
-            let home = match Home::open(&self.access, Purpose::Read) {
+            let home = match Home::open(&self.access, Purpose::Copy) {
                 Ok(home) => home,
                 Err(error) if error.is_not_found() => {
                     if left().is_zero() {
@@ -92,7 +294,7 @@ impl Open {
             // descriptors to watch with, it is looked for again and again.
             let watch = home.place.watch().ok();
             match home.ring(&self.name) {
-                Ok(_) => return Ok(self),
+                Ok(_) => return Ok(()),
                 Err(error) if !error.is_not_found() => return Err(error),
                 Err(_) if left().is_zero() => return Err(Error::of(ErrorKind::WaitTimedOut, &self.name)),
                 Err(_) => {}
@@ -103,58 +305,132 @@ impl Open {
         }
     }
 
-    /// Subscribes: from now on the producer waits for this reader, which may borrow records in place.
-    ///
-    /// Once this has returned, no later record is missed. The subscriber starts with the next record.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](ErrorKind::NotFound), [`NoFreeSlot`](ErrorKind::NoFreeSlot),
-    /// [`Untrusted`](ErrorKind::Untrusted) if the ring is another user's,
-    /// [`PermissionDenied`](ErrorKind::PermissionDenied), [`NotARing`](ErrorKind::NotARing),
-    /// [`LayoutVersion`](ErrorKind::LayoutVersion), [`Corrupt`](ErrorKind::Corrupt).
-    pub fn subscribe(self) -> Result<Subscriber, Error> {
-        check_name(&self.name)?;
+    pub(crate) fn subscribe(self) -> Result<Subscriber, Error> {
         let name = &self.name;
-        let home = Home::open(&self.access, Purpose::Read).map_err(|error| error.about(&self.name))?;
-        let ((memory, data, ctl), ring) =
-            at_the_name(&home, name, |ring| attach(name, ring, OsAccess::Read))?;
-        let owner = facts_of(&data).map_err(|source| Error::io("look at the ring", name, source))?.uid;
-        if !self.access.trusts(owner) {
-            return Err(Error::of(ErrorKind::Untrusted { uid: owner }, name));
-        }
-        let slot = take_slot(name, &memory, &ctl)?;
-        let life = Life::new(home, name, ring, memory.head().producer.epoch.look());
-        Subscriber::new(memory, ctl, slot, life, self.waiting, self.stay).map_err(|(what, ctl)| {
+        let (whereabouts, seat) = self.take_seat(Purpose::Read, SlotKind::InPlace, |memory, data| {
+            let owner = facts_of(data).map_err(|source| Error::io("look at the ring", name, source))?.uid;
+            if !self.access.trusts(owner) {
+                return Err(Error::of(ErrorKind::Untrusted { uid: owner }, name));
+            }
+            if memory.identity().options.has(Options::NO_IN_PLACE) {
+                return Err(Error::of(ErrorKind::CopyingOnly, name));
+            }
+            Ok(())
+        })?;
+        let (life, keeper) = self.follow(whereabouts, seat.memory.data())?;
+        let Seat { memory, slot, ctl } = seat;
+        Subscriber::new(memory, ctl, slot, life, self.waiting, self.start, keeper).map_err(|(failed, ctl)| {
             // The slot's lock goes with the file; its cursor must not hold the producer until then.
             let _ = unlock_slot(&ctl, slot);
-            Error::of(ErrorKind::Corrupt(what), name)
+            join_failed(failed, name)
         })
     }
 
-    /// Becomes the producer of a ring that exists and whose producer is gone.
-    ///
-    /// # Errors
-    ///
-    /// As [`Create::producer`], and [`NotFound`](ErrorKind::NotFound).
-    pub fn producer(self) -> Result<Producer, Error> {
-        let mut create = Create::new(&self.name, Existing::Require);
-        create.access = self.access;
-        create.waiting = self.waiting;
-        create.producer()
+    pub(crate) fn subscribe_copying(self) -> Result<Copier, Error> {
+        let (whereabouts, seat) = self.take_seat(Purpose::Copy, SlotKind::Copying, |_, _| Ok(()))?;
+        let (life, keeper) = self.follow(whereabouts, seat.memory.data())?;
+        let shape = seat.memory.identity().shape;
+        match Core::join(shape, seat.memory.shared(), seat.slot(), self.start) {
+            Ok(core) => Ok(Copier::subscriber(seat, core, life, keeper, self.waiting, self.resume)),
+            Err(failed) => {
+                seat.slot().vacate();
+                let _ = unlock_slot(&seat.ctl, seat.slot);
+                Err(join_failed(failed, &self.name))
+            }
+        }
     }
 
-    /// What the ring is and how it stands, without taking a place in it.
-    ///
-    /// # Errors
-    ///
-    /// As [`subscribe`](Open::subscribe), without those about places.
-    pub fn info(self) -> Result<Info, Error> {
-        check_name(&self.name)?;
-        let home = Home::open(&self.access, Purpose::Read).map_err(|error| error.about(&self.name))?;
-        let (info, _) = at_the_name(&home, &self.name, |ring| Info::read(&self.name, ring))?;
-        Ok(info)
+    pub(crate) fn observe(self) -> Result<Copier, Error> {
+        let name = &self.name;
+        let (data, whereabouts) = self.attach_data(self.map)?;
+        self.check_type(&data)?;
+        let (life, keeper) = self.follow(whereabouts, &data)?;
+        let core = Core::start(data.identity().shape, data.view(), self.start)
+            .map_err(|Damaged(what)| Error::of(ErrorKind::Corrupt(what), name))?;
+        Ok(Copier::observer(data, core, life, keeper, self.waiting, self.resume))
     }
+
+    pub(crate) fn producer(self) -> Result<Producer, Error> {
+        let mut spec = Spec::new(&self.name, Existing::Require);
+        spec.object = self.object;
+        spec.access = self.access;
+        spec.waiting = self.waiting;
+        spec.map = self.map;
+        spec.payload = self.payload;
+        spec.producer()
+    }
+
+    fn check_type(&self, data: &DataMemory) -> Result<(), Error> {
+        self.payload.map_or(Ok(()), |wish| wish.check(&self.name, data))
+    }
+
+    /// What a reader needs besides the records: who to watch, and what time it is.
+    fn follow(&self, whereabouts: Whereabouts, data: &DataMemory) -> Result<(Life, Timekeeper), Error> {
+        let identity = data.identity();
+        let keeper =
+            Timekeeper::of(identity).ok_or_else(|| Error::of(ErrorKind::Corrupt("clock"), &self.name))?;
+        let interval = Duration::from_millis(u64::from(identity.liveness_ms));
+        let epoch = data.view().producer.epoch.look();
+        Ok((Life::new(whereabouts, epoch, interval, self.stay), keeper))
+    }
+
+    /// Maps the ring and takes a place among its subscribers, if `check` allows.
+    fn take_seat(
+        &self,
+        purpose: Purpose,
+        kind: SlotKind,
+        check: impl FnOnce(&Memory, &File) -> Result<(), Error>,
+    ) -> Result<(Whereabouts, Seat), Error> {
+        let (memory, [data, ctl], whereabouts) = self.attach(purpose, self.map)?;
+        check(&memory, &data)?;
+        self.check_type(memory.data())?;
+        let slot = take_slot(&self.name, &memory, &ctl, kind)?;
+        Ok((whereabouts, Seat { memory, slot, ctl }))
+    }
+
+    /// Maps both parts of the ring. The files are those of `data` and `ctl`.
+    fn attach(&self, purpose: Purpose, map: MapOptions) -> Result<(Memory, [File; 2], Whereabouts), Error> {
+        if let Some(object) = &self.object {
+            return object.attach(map);
+        }
+        let (name, home) = (&self.name, self.home(purpose)?);
+        let ((memory, data, ctl), ring) =
+            at_the_name(&home, name, |ring| attach(name, ring, OsAccess::Read, map))?;
+        Ok((memory, [data, ctl], Whereabouts::Named { home, name: name.clone(), ring }))
+    }
+
+    /// Maps what an observer needs.
+    fn attach_data(&self, map: MapOptions) -> Result<(DataMemory, Whereabouts), Error> {
+        if let Some(object) = &self.object {
+            return object.attach_data(map);
+        }
+        let (name, home) = (&self.name, self.home(Purpose::Copy)?);
+        let (data, ring) = at_the_name(&home, name, |ring| {
+            let data = ring.file(DATA, OsAccess::Read, name)?;
+            DataMemory::attach(name, &data, OsAccess::Read, map)
+        })?;
+        Ok((data, Whereabouts::Named { home, name: name.clone(), ring }))
+    }
+
+    fn info(&self) -> Result<Info, Error> {
+        let map = MapOptions { prefault: false, ..MapOptions::default() };
+        let (data, whereabouts) = self.attach_data(map)?;
+        // Observers may look at a ring without permission to its ctl.
+        let seats = match self.attach(Purpose::Copy, map) {
+            Ok((memory, [_, ctl], _)) => Some((memory, ctl)),
+            Err(error) if *error.kind() == ErrorKind::PermissionDenied => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Info::read(&self.name, &data, seats.as_ref(), &whereabouts))
+    }
+}
+
+fn join_failed(failed: JoinFailed, name: &str) -> Error {
+    let kind = match failed {
+        JoinFailed::Damaged(what) => ErrorKind::Corrupt(what),
+        JoinFailed::Gone { oldest } => ErrorKind::StartGone { oldest },
+    };
+    Error::of(kind, name)
 }
 
 /// Does something with the ring that has the name, again if it lost the name to another meanwhile.
@@ -175,7 +451,7 @@ fn at_the_name<T>(
 }
 
 /// Takes the lock of a slot and makes it ours. First among free ones, then among those whose owners died.
-fn take_slot(name: &str, memory: &crate::memory::Memory, ctl: &std::fs::File) -> Result<u32, Error> {
+fn take_slot(name: &str, memory: &Memory, ctl: &File, kind: SlotKind) -> Result<u32, Error> {
     let slots = memory.slots();
     // Twice over all of them in the end: a reaper that holds a lock for a moment must not cost a free slot.
     for also_active in [false, true, true] {
@@ -188,7 +464,7 @@ fn take_slot(name: &str, memory: &crate::memory::Memory, ctl: &std::fs::File) ->
             if locked {
                 // Under the lock the slot is ours, whatever it said before.
                 slot.vacate();
-                slot.occupy(sys::pid(), sys::uid(), sys::start_time());
+                slot.occupy(kind, sys::pid(), sys::uid(), sys::start_time());
                 return Ok(i as u32);
             }
         }

@@ -1,45 +1,38 @@
 //! The sending end of a ring.
 
 use std::cell::Cell;
+use std::fmt;
 use std::fs::File;
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
-use annulus_core::doorbell::{
-    Light, Slept, approach, sleep_for_room, someone_sleeps, stop_waiting, wake_everyone, wake_readers,
-};
-use annulus_core::ladder::{Ladder, Rung, Waiting};
+use annulus_core::doorbell::{Light, approach, someone_sleeps, wake_everyone, wake_readers};
+use annulus_core::ladder::Waiting;
 use annulus_core::layout::{Counter, FenceMode, Options};
 use annulus_core::memory::{Mirror, Shared};
-use annulus_core::writer::{Full, Refusal, Room, Writer};
-use annulus_os::{Futex, lock, membarrier, sys};
+use annulus_core::writer::{Batch, Full, Refusal, Room, Writer};
+use annulus_os::{membarrier, sys};
 
+use crate::bells::ReaderBell;
 use crate::claim::Claim;
-use crate::error::{Behind, SendError, SendTimeoutError, TrySendError};
-use crate::life::{Rate, try_lock_slot, unlock_slot};
+use crate::clock::Timekeeper;
+use crate::error::{Behind, Error, ErrorKind, SendError, SendTimeoutError, TrySendError};
+use crate::life::Rate;
 use crate::memory::Memory;
-use crate::registry::{Home, LOCK, RingDir};
+use crate::registry::Name;
+use crate::room::Refused;
+use crate::whereabouts::{Held, Whereabouts};
 
-/// A producer's first sleep for room: short, since a reader that goes on without a fence may miss the
-/// declaration once.
-const FIRST_SLEEP: Duration = Duration::from_millis(1);
-/// Between two looks for room: a pause of the processor for so many bytes of a full ring, which readers work
-/// through meanwhile, but no more than so many pauses.
-const BYTES_A_PAUSE: u64 = 1024;
-const LONGEST_PAUSE: u64 = 64;
-/// Where nobody may sleep, a blocked producer naps.
-const NAP: Duration = Duration::from_micros(50);
-
-/// What a producer holds besides the mappings: the locks and where they are.
+/// What a producer holds besides the mappings: the locks and where the ring is.
 #[derive(Debug)]
 pub(crate) struct Holdings {
     /// Its lock keeps other producers out.
-    pub(crate) owner: File,
-    /// Its lock tells readers that this producer lives.
-    pub(crate) life: File,
+    pub(crate) owner: Held,
+    /// Its lock tells readers that this producer lives. Not of a ring that is left without a producer.
+    pub(crate) life: Option<Held>,
     /// Through which the locks of dead subscribers' slots are taken.
     pub(crate) ctl: File,
-    pub(crate) ring: RingDir,
+    pub(crate) whereabouts: Whereabouts,
 }
 
 /// The one sending end of a ring.
@@ -61,16 +54,18 @@ pub(crate) struct Holdings {
 /// # std::fs::remove_dir(dir).unwrap();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct Producer {
     name: String,
-    writer: Writer,
-    memory: Memory,
-    light: Light,
-    waiting: Waiting,
-    reaping: Rate,
-    holdings: Holdings,
-    home: Home,
+    pub(crate) writer: Writer,
+    pub(crate) memory: Memory,
+    pub(crate) light: Light,
+    pub(crate) waiting: Waiting,
+    pub(crate) reaping: Rate,
+    /// How long a record waits for slow readers, on rings that give them up.
+    pub(crate) evict_after: Option<Duration>,
+    pub(crate) refused: Option<Refused>,
+    keeper: Timekeeper,
+    pub(crate) holdings: Holdings,
     /// Whose handle this is: a forked child's copy must not end what is its parent's.
     pid: u32,
     not_sync: PhantomData<Cell<()>>,
@@ -83,28 +78,37 @@ impl Producer {
         writer: Writer,
         memory: Memory,
         holdings: Holdings,
-        home: Home,
-    ) -> Producer {
-        let light = match memory.identity().fence_mode {
+    ) -> Result<Producer, Error> {
+        let identity = *memory.identity();
+        let keeper =
+            Timekeeper::of(&identity).ok_or_else(|| Error::of(ErrorKind::Corrupt("clock"), &name))?;
+        let light = match identity.fence_mode {
             FenceMode::SpinOnly => Light::Never,
             // Registered now, by this process: a stranger's registration says nothing about us.
             FenceMode::Asymmetric if membarrier::register() => Light::Compiler,
             _ => Light::Full,
         };
-        let interval = Duration::from_millis(u64::from(memory.identity().liveness_ms));
-        let reaping = Rate::new(interval);
-        Producer {
+        let interval = Duration::from_millis(u64::from(identity.liveness_ms));
+        // A nanosecond stands for none: zero says that nobody is given up.
+        let evict_after = match identity.evict_after_ns {
+            0 => None,
+            1 => Some(Duration::ZERO),
+            nanos => Some(Duration::from_nanos(nanos)),
+        };
+        Ok(Producer {
             name,
             writer,
             memory,
             light,
             waiting,
-            reaping,
+            reaping: Rate::new(interval),
+            evict_after,
+            refused: None,
+            keeper,
             holdings,
-            home,
             pid: sys::pid(),
             not_sync: PhantomData,
-        }
+        })
     }
 
     /// Sends one record, waiting while a subscriber is a full ring behind.
@@ -182,7 +186,7 @@ impl Producer {
         let mut batch = self.writer.batch();
         for record in records {
             let payload = record.as_ref();
-            match self.writer.stage(&mut batch, self.memory.shared(), payload) {
+            match self.stage(&mut batch, payload) {
                 Ok(()) => {}
                 Err(refusal) => {
                     // What fits goes out first: a reader may be asleep, and must read to make room.
@@ -214,15 +218,17 @@ impl Producer {
         let mut batch = self.writer.batch();
         for record in records {
             let payload = record.as_ref();
-            match self.writer.stage(&mut batch, self.memory.shared(), payload) {
+            match self.stage(&mut batch, payload) {
                 Ok(()) => {}
                 Err(refusal) => {
-                    let again = self
-                        .after_reaping(refusal, |writer, shared| writer.stage(&mut batch, shared, payload));
+                    let keeper = self.keeper;
+                    let again = self.after_reaping(refusal, |writer, shared| {
+                        stage(writer, &keeper, &mut batch, shared, payload)
+                    });
                     match again {
                         Ok(()) => {}
                         Err(Refusal::Full(_)) => break,
-                        Err(Refusal::TooLarge) => {
+                        Err(Refusal::TooLarge | Refusal::NeedsStamp) => {
                             self.flush(batch);
                             return Err(self.too_large(payload));
                         }
@@ -279,8 +285,10 @@ impl Producer {
                 let again = self.after_reaping(refusal, |writer, shared| writer.claim(shared, len as u64));
                 match again {
                     Ok(room) => Ok(Claim::new(self, room)),
-                    Err(Refusal::TooLarge) => Err(TrySendError::TooLarge { len, max: self.max_len() }),
                     Err(Refusal::Full(full)) => Err(TrySendError::Full(behind(full))),
+                    Err(Refusal::TooLarge | Refusal::NeedsStamp) => {
+                        Err(TrySendError::TooLarge { len, max: self.max_len() })
+                    }
                 }
             }
         }
@@ -293,7 +301,7 @@ impl Producer {
 
     /// Longest record, in bytes.
     pub fn max_len(&self) -> usize {
-        self.writer.shape().max_len() as usize
+        self.writer.shape().max_user_len() as usize
     }
 
     /// The sequence of the next record: how many this ring has published.
@@ -313,7 +321,7 @@ impl Producer {
 
     /// Whether the ring's name still means this ring; files can be deleted under a running program.
     pub fn is_linked(&self) -> bool {
-        self.home.still_means(&self.name, &self.holdings.ring)
+        self.holdings.whereabouts.meaning() == Name::Ours
     }
 
     /// Writes into claimed room.
@@ -324,11 +332,14 @@ impl Producer {
     /// Publishes claimed room.
     #[inline]
     pub(crate) fn commit(&mut self, room: Room, len: u64) {
+        if let Some(stamp) = self.keeper.stamp() {
+            self.writer.stamp(&room, self.memory.shared(), stamp);
+        }
         self.writer.commit(room, self.memory.shared(), len);
         self.ring_bell();
     }
 
-    fn flush(&mut self, batch: annulus_core::writer::Batch) -> u64 {
+    fn flush(&mut self, batch: Batch) -> u64 {
         let sent = self.writer.flush(batch, self.memory.shared());
         if sent > 0 {
             self.ring_bell();
@@ -349,8 +360,19 @@ impl Producer {
     #[inline]
     fn ring_bell(&self) {
         if someone_sleeps(self.memory.ctl(), self.light) {
-            wake_readers(self.memory.ctl(), &Futex);
+            wake_readers(self.memory.ctl(), &ReaderBell::of(&self.memory));
             self.memory.head().producer.count(Counter::Wakes, 1);
+        }
+    }
+
+    /// Adds a record to a batch.
+    #[inline]
+    fn stage(&mut self, batch: &mut Batch, payload: &[u8]) -> Result<(), Refusal> {
+        match self.writer.stage(batch, self.memory.shared(), payload) {
+            Err(Refusal::NeedsStamp) => {
+                stage(&mut self.writer, &self.keeper, batch, self.memory.shared(), payload)
+            }
+            other => other,
         }
     }
 
@@ -358,31 +380,20 @@ impl Producer {
         SendError::TooLarge { len: payload.len(), max: self.max_len() }
     }
 
+    /// What is left to try when the quick way did not publish: with a stamp, and over the dead.
     #[cold]
     fn try_send_slow(&mut self, payload: &[u8], refusal: Refusal) -> Result<(), TrySendError> {
-        match self.after_reaping(refusal, |writer, shared| writer.publish(shared, payload)) {
+        let keeper = self.keeper;
+        let outcome = self.with_stamp(payload, refusal).or_else(|refusal| {
+            self.after_reaping(refusal, |writer, shared| publish(writer, &keeper, shared, payload))
+        });
+        match outcome {
             Ok(()) => {
                 self.ring_bell();
                 Ok(())
             }
             Err(Refusal::Full(full)) => Err(TrySendError::Full(behind(full))),
-            Err(Refusal::TooLarge) => Err(self.too_large(payload).into()),
-        }
-    }
-
-    /// Tries once more if the ring was full and a dead subscriber was in the way.
-    #[cold]
-    fn after_reaping<T>(
-        &mut self,
-        refusal: Refusal,
-        mut attempt: impl FnMut(&mut Writer, &Shared<'_, Mirror<'_>>) -> Result<T, Refusal>,
-    ) -> Result<T, Refusal> {
-        let Refusal::Full(full) = refusal else { return Err(refusal) };
-        self.writer.note_full(self.memory.shared());
-        if self.reap(full, Instant::now()) {
-            attempt(&mut self.writer, self.memory.shared())
-        } else {
-            Err(refusal)
+            Err(Refusal::TooLarge | Refusal::NeedsStamp) => Err(self.too_large(payload).into()),
         }
     }
 
@@ -393,107 +404,65 @@ impl Producer {
         refusal: Refusal,
         deadline: Option<Instant>,
     ) -> Result<(), SendTimeoutError> {
-        match self.wait_for(refusal, deadline, |writer, shared| writer.publish(shared, payload)) {
+        let keeper = self.keeper;
+        let outcome = self.with_stamp(payload, refusal).or_else(|refusal| {
+            self.wait_for(refusal, deadline, |writer, shared| publish(writer, &keeper, shared, payload))
+        });
+        match outcome {
             Ok(()) => {
                 self.ring_bell();
                 Ok(())
             }
             Err(Refusal::Full(full)) => Err(SendTimeoutError::TimedOut(behind(full))),
-            Err(Refusal::TooLarge) => {
+            Err(Refusal::TooLarge | Refusal::NeedsStamp) => {
                 Err(SendTimeoutError::TooLarge { len: payload.len(), max: self.max_len() })
             }
         }
     }
 
-    /// Tries until it succeeds, the deadline has passed, or it is too large.
-    fn wait_for<T>(
-        &mut self,
-        refusal: Refusal,
-        deadline: Option<Instant>,
-        attempt: impl FnMut(&mut Writer, &Shared<'_, Mirror<'_>>) -> Result<T, Refusal>,
-    ) -> Result<T, Refusal> {
-        let outcome = self.keep_trying(refusal, deadline, attempt);
-        stop_waiting(self.memory.ctl());
-        outcome
-    }
-
-    fn keep_trying<T>(
-        &mut self,
-        refusal: Refusal,
-        deadline: Option<Instant>,
-        mut attempt: impl FnMut(&mut Writer, &Shared<'_, Mirror<'_>>) -> Result<T, Refusal>,
-    ) -> Result<T, Refusal> {
-        let Refusal::Full(mut full) = refusal else { return Err(refusal) };
-        self.writer.note_full(self.memory.shared());
-        let mut ladder = Ladder::new(self.waiting);
-        let pauses = (self.writer.shape().capacity() / BYTES_A_PAUSE).clamp(1, LONGEST_PAUSE);
-        loop {
-            let rung = ladder.step();
-            if ladder.due(rung) {
-                let now = Instant::now();
-                self.reap(full, now);
-                if deadline.is_some_and(|deadline| now >= deadline) {
-                    return attempt(&mut self.writer, self.memory.shared());
-                }
-                if rung == Rung::Park {
-                    self.sleep(full, deadline.map(|deadline| deadline - now));
-                }
-            }
-            match rung {
-                // A full ring holds work for its readers; each look at their cursors slows them down.
-                Rung::Spin | Rung::Pause => (0..pauses).for_each(|_| annulus_core::sync::relax()),
-                Rung::Yield => std::thread::yield_now(),
-                Rung::Park => {}
-            }
-            match attempt(&mut self.writer, self.memory.shared()) {
-                Err(Refusal::Full(still)) => full = still,
-                other => return other,
-            }
+    /// On a ring with stamps, which the quick way refuses, publishes with one.
+    fn with_stamp(&mut self, payload: &[u8], refusal: Refusal) -> Result<(), Refusal> {
+        match refusal {
+            Refusal::NeedsStamp => publish(&mut self.writer, &self.keeper, self.memory.shared(), payload),
+            refusal => Err(refusal),
         }
     }
+}
 
-    /// Sleeps until a reader says that the wanted position is reached.
-    fn sleep(&mut self, full: Full, left: Option<Duration>) {
-        let at_most = |limit: Duration| left.map_or(limit, |left| left.min(limit));
-        if self.light == Light::Never {
-            std::thread::sleep(at_most(NAP));
-            return;
-        }
-        let limits = [at_most(FIRST_SLEEP), at_most(self.reaping.interval())].map(Some);
-        let shared = self.memory.shared();
-        let end = full.wanted + self.writer.shape().capacity() - annulus_core::header::HEADER_BYTES;
-        let writer = &mut self.writer;
-        let slept =
-            sleep_for_room(shared.ctl, full.wanted, &Futex, limits, || writer.extend(shared, end).is_ok());
-        if slept == Slept::Woken {
-            shared.producer.count(Counter::Sleeps, 1);
-        }
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer")
+            .field("name", &self.name)
+            .field("sequence", &self.sequence())
+            .field("capacity", &self.capacity())
+            .finish_non_exhaustive()
     }
+}
 
-    /// Frees the slots of dead subscribers that are in the way, at most once per liveness interval. Their
-    /// locks tell: the kernel drops them when the holder dies. Says whether it freed any.
-    fn reap(&self, full: Full, now: Instant) -> bool {
-        if !self.reaping.is_due(now) {
-            return false;
-        }
-        let mut freed = 0;
-        for (i, slot) in self.memory.slots().iter().enumerate() {
-            let cursor = slot.cursor.look();
-            if !self.writer.counts(cursor) || cursor >= full.wanted {
-                continue;
-            }
-            if matches!(try_lock_slot(&self.holdings.ctl, i as u32), Ok(true)) {
-                // Under the lock the slot is nobody's, whatever its words say, and stays so until it is unlocked.
-                slot.vacate();
-                freed += 1;
-                // Unlocking what we hold does not fail; were it to, the slot would only stay unused.
-                let _ = unlock_slot(&self.holdings.ctl, i as u32);
-            }
-        }
-        if freed > 0 {
-            self.memory.head().producer.count(Counter::Reaped, freed);
-        }
-        freed > 0
+/// Publishes one record, with its time if the ring's records have one.
+fn publish(
+    writer: &mut Writer,
+    keeper: &Timekeeper,
+    shared: &Shared<'_, Mirror<'_>>,
+    payload: &[u8],
+) -> Result<(), Refusal> {
+    match keeper.stamp() {
+        None => writer.publish(shared, payload),
+        Some(stamp) => writer.publish_stamped(shared, stamp, payload),
+    }
+}
+
+/// Adds a record to a batch, with its time if the ring's records have one.
+fn stage(
+    writer: &mut Writer,
+    keeper: &Timekeeper,
+    batch: &mut Batch,
+    shared: &Shared<'_, Mirror<'_>>,
+    payload: &[u8],
+) -> Result<(), Refusal> {
+    match keeper.stamp() {
+        None => writer.stage(batch, shared, payload),
+        Some(stamp) => writer.stage_stamped(batch, shared, stamp, payload),
     }
 }
 
@@ -504,14 +473,14 @@ impl Drop for Producer {
         }
         // The state first, then the wake, then the locks: a reader that finds the lock free finds the state too.
         self.writer.close(self.memory.shared());
-        wake_everyone(self.memory.ctl(), &Futex);
+        wake_everyone(self.memory.ctl(), &ReaderBell::of(&self.memory));
         if !self.memory.identity().options.has(Options::PERSISTENT) {
-            self.home.retire(&self.name, &self.holdings.ring);
+            self.holdings.whereabouts.retire();
         }
-        // Not left to the descriptors: a child between fork and exec has copies, which would keep the locks.
-        // Were unlocking to fail, closing would still do it.
-        let _ = lock::unlock(&self.holdings.life, LOCK);
-        let _ = lock::unlock(&self.holdings.owner, LOCK);
+        if let Some(life) = &self.holdings.life {
+            life.release();
+        }
+        self.holdings.owner.release();
     }
 }
 

@@ -19,6 +19,9 @@ pub struct Record<'a> {
     payload: NonNull<u8>,
 }
 
+/// Bytes of a record's time of publication.
+const STAMP_BYTES: usize = annulus_core::shape::STAMP_BYTES as usize;
+
 impl<'a> Record<'a> {
     #[inline]
     pub(crate) fn new(subscriber: &'a Subscriber, held: Held) -> Record<'a> {
@@ -30,6 +33,22 @@ impl<'a> Record<'a> {
     pub fn sequence(&self) -> u64 {
         self.held.sequence
     }
+
+    /// When it was published, in nanoseconds by the ring's [`Clock`](crate::Clock); `None` on a ring without stamps.
+    pub fn time(&self) -> Option<u64> {
+        let prefix = self.bytes().first_chunk::<STAMP_BYTES>()?;
+        // On a ring without, these are the payload's own first bytes, which mean nothing here.
+        self.subscriber.keeper().time(u64::from_le_bytes(*prefix))
+    }
+
+    /// All of it, the ring's own prefix included.
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: the reader has seen this header published, with a length that it has checked against the
+        // ring's longest, so the mirror holds all of it; its cursor is not past the record until `held` is
+        // released, when this value is dropped; the mapping lives as long as the subscriber.
+        unsafe { std::slice::from_raw_parts(self.payload.as_ptr(), self.held.len as usize) }
+    }
 }
 
 impl Deref for Record<'_> {
@@ -37,10 +56,11 @@ impl Deref for Record<'_> {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        // SAFETY: the reader has seen this header published, with a length that it has checked against the
-        // ring's longest, so the mirror holds all of it; its cursor is not past the record until `held` is
-        // released, when this value is dropped; the mapping lives as long as the subscriber.
-        unsafe { std::slice::from_raw_parts(self.payload.as_ptr(), self.held.len as usize) }
+        let prefix = self.subscriber.prefix();
+        // SAFETY: as in `bytes`; the reader takes no record that is shorter than the prefix.
+        unsafe {
+            std::slice::from_raw_parts(self.payload.as_ptr().add(prefix), self.held.len as usize - prefix)
+        }
     }
 }
 

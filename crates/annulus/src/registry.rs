@@ -6,8 +6,10 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use annulus_os::sys::TransparentHugePages;
 use annulus_os::{Facts, FileSystem, Place, lock, sys};
 
+use crate::HugePages;
 use crate::error::{Error, ErrorKind};
 
 /// Names of the files of a ring.
@@ -25,10 +27,14 @@ const NAME_MAX: usize = 200;
 /// Why a directory is opened.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// To make or take over rings in it.
-    Produce,
-    /// To read rings in it, also another user's.
+    /// To make or take over rings in it, on such pages.
+    Produce(HugePages),
+    /// To go on with a ring that is there, or to remove it.
+    Own,
+    /// To read rings in it in place, also those of another user that is trusted.
     Read,
+    /// To copy out of rings in it, whoever writes them.
+    Copy,
 }
 
 /// What the caller said about directories and users.
@@ -90,23 +96,24 @@ impl Home {
     pub(crate) fn open(access: &Access, purpose: Purpose) -> Result<Home, Error> {
         let path = access.dir.clone().unwrap_or_else(default_dir);
         let shown = path.display().to_string();
+        let producing = matches!(purpose, Purpose::Produce(_));
         let failed = |source: std::io::Error| match source.kind() {
             std::io::ErrorKind::NotADirectory => unsafe_dir(&path, "not a directory, or a symbolic link"),
-            std::io::ErrorKind::NotFound if purpose == Purpose::Produce => {
+            std::io::ErrorKind::NotFound if producing => {
                 Error::new(ErrorKind::NoParent { path: path.clone() })
             }
             std::io::ErrorKind::NotFound => Error::new(ErrorKind::NotFound),
             _ => Error::io("open the directory of rings", &shown, source),
         };
         // A reader makes only the default directory: another's would be in the way of its real owner.
-        let may_make = purpose == Purpose::Produce || (access.dir.is_none() && !is_dir_named());
+        let may_make = producing || (access.dir.is_none() && !is_dir_named());
         let (place, made) = match Place::open(&path) {
             Err(source) if source.kind() == std::io::ErrorKind::NotFound && may_make => {
                 (Place::create(&path, HOME_MODE).map_err(failed)?, true)
             }
             other => (other.map_err(failed)?, false),
         };
-        if let Err(error) = check_file_system(&place, &path, access) {
+        if let Err(error) = check_file_system(&place, &path, access, purpose) {
             if made {
                 // Not left behind. One that has become somebody's meanwhile is not empty, and stays.
                 let _ = std::fs::remove_dir(&path);
@@ -114,17 +121,25 @@ impl Home {
             return Err(error);
         }
         let facts = place.facts().map_err(|source| Error::io("look at the directory", &shown, source))?;
-        let ours = match purpose {
-            Purpose::Produce => facts.uid == sys::uid(),
-            Purpose::Read => access.trusts(facts.uid),
-        };
-        if !ours {
-            return Err(unsafe_dir(&path, "it belongs to another user"));
+        match purpose {
+            Purpose::Produce(_) | Purpose::Own if facts.uid != sys::uid() => {
+                return Err(unsafe_dir(&path, "it belongs to another user"));
+            }
+            Purpose::Read if !access.trusts(facts.uid) => {
+                return Err(Error::new(ErrorKind::Untrusted { uid: facts.uid }));
+            }
+            // Whoever copies trusts nobody.
+            Purpose::Produce(_) | Purpose::Own | Purpose::Read | Purpose::Copy => {}
         }
         if facts.mode & 0o022 != 0 {
             return Err(unsafe_dir(&path, "others may write it"));
         }
         Ok(Home { place })
+    }
+
+    /// Bytes of a page of the files here.
+    pub(crate) fn page_size(&self) -> Result<usize, Error> {
+        self.place.page_size().map_err(|source| Error::io("look at the file system", "", source))
     }
 
     /// Opens the directory of a ring.
@@ -201,15 +216,31 @@ impl Home {
     }
 }
 
-/// Refuses a directory whose files the kernel writes back to a disk or to another machine.
-fn check_file_system(place: &Place, path: &Path, access: &Access) -> Result<(), Error> {
+/// Refuses a directory whose files the kernel writes back to a disk or to another machine, and one that has not
+/// the pages that were asked for.
+fn check_file_system(place: &Place, path: &Path, access: &Access, purpose: Purpose) -> Result<(), Error> {
     let shown = path.display().to_string();
     let system =
         place.file_system().map_err(|source| Error::io("look at the file system", &shown, source))?;
-    match system {
-        FileSystem::Tmpfs => Ok(()),
-        FileSystem::Other(_) | FileSystem::Ramfs if access.allow_disk => Ok(()),
-        _ => Err(Error::new(ErrorKind::WrongFileSystem { path: path.to_owned() })),
+    let path = path.to_owned();
+    match (system, purpose) {
+        (FileSystem::Tmpfs, Purpose::Produce(HugePages::Reserved)) => {
+            Err(Error::new(ErrorKind::NoHugePages { path, why: "it is not on hugetlbfs" }))
+        }
+        (FileSystem::Tmpfs, Purpose::Produce(HugePages::Transparent))
+            if sys::transparent_huge_pages() == TransparentHugePages::Never =>
+        {
+            Err(Error::new(ErrorKind::NoHugePages {
+                path,
+                why: "/sys/kernel/mm/transparent_hugepage/shmem_enabled does not allow them",
+            }))
+        }
+        (FileSystem::Tmpfs, _) => Ok(()),
+        // Who opens what is there need not say what it is made of.
+        (FileSystem::Hugetlbfs, Purpose::Produce(HugePages::Reserved)) => Ok(()),
+        (FileSystem::Hugetlbfs, Purpose::Own | Purpose::Read | Purpose::Copy) => Ok(()),
+        (FileSystem::Other(_) | FileSystem::Ramfs, _) if access.allow_disk => Ok(()),
+        _ => Err(Error::new(ErrorKind::WrongFileSystem { path })),
     }
 }
 

@@ -6,25 +6,26 @@ use std::fs::File;
 use std::time::{Duration, Instant};
 
 use annulus_core::doorbell::{Heavy, Slept, after_release, sleep_as_reader, when_empty};
-use annulus_core::ladder::{Ladder, Rung, Waiting};
-use annulus_core::layout::{FenceMode, RingState, Slot};
-use annulus_core::reader::{End, Held, JoinFailed, Look, Pins, Reader};
-use annulus_os::{Futex, sys};
+use annulus_core::history::Start;
+use annulus_core::ladder::Waiting;
+use annulus_core::layout::{FenceMode, Identity, RingState, Slot};
+use annulus_core::reader::{Held, JoinFailed, Look, Passed, Pins, Reader};
+use annulus_os::sys;
 
+use crate::bells::{ReaderBell, RoomBell};
+use crate::clock::Timekeeper;
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
-use crate::life::{Life, Rate, unlock_slot};
+use crate::life::{Life, unlock_slot};
 use crate::memory::Memory;
 use crate::record::Record;
 use crate::registry::Name;
+use crate::wait::{Waiter, wait};
 
 /// Where a reader may not sleep it naps, longer and longer.
 const NAP_FIRST: Duration = Duration::from_micros(50);
 const NAP_LONGEST: Duration = Duration::from_millis(1);
 /// A reader that polls looks at the clock once in so many empty polls.
 const POLLS: u32 = 64;
-/// Turns of waiting after which a reader looks whether the producer waits for it: soon, but not in the way of a
-/// record that is about to come.
-const TURNS_TO_RING: u32 = 512;
 /// Pauses of the processor, at most, in which a stream may gather: under two microseconds.
 const LONGEST_PAUSE: u64 = 64;
 
@@ -63,16 +64,17 @@ pub struct Subscriber {
     memory: Memory,
     reader: Reader,
     slot: u32,
+    /// Bytes of each payload that are the ring's own.
+    prefix: usize,
+    keeper: Timekeeper,
     pin_bits: Box<[Cell<u64>]>,
     pin_count: Cell<u64>,
     waiting: Cell<Waiting>,
     heavy: Cell<Heavy>,
     life: Life,
-    checking: Rate,
     polls: Cell<u32>,
     /// The sequence at which the ring was last found empty.
     empty_at: Cell<u64>,
-    stay: bool,
     /// Whose handle this is: a forked child's copy must not free its parent's slot.
     pid: u32,
     /// Holds the slot's lock.
@@ -86,41 +88,37 @@ impl Subscriber {
         slot: u32,
         life: Life,
         waiting: Waiting,
-        stay: bool,
-    ) -> Result<Subscriber, (&'static str, File)> {
+        start: Start,
+        keeper: Timekeeper,
+    ) -> Result<Subscriber, (JoinFailed, File)> {
         let identity = *memory.identity();
         let reader = {
             let shared = memory.shared();
             let slot = &shared.slots[slot as usize];
-            let joined = Reader::join(identity.shape, shared, slot);
+            let joined = Reader::join(identity.shape, shared, slot, start);
             if joined.is_err() {
                 slot.vacate();
             }
             // The slot's cursor has moved, maybe away from where a dead owner or a stale tail had it.
-            when_empty(shared.ctl, &Futex);
+            when_empty(shared.ctl, &RoomBell::of(&memory));
             match joined {
                 Ok(reader) => reader,
-                Err(JoinFailed(what)) => return Err((what, ctl)),
+                Err(failed) => return Err((failed, ctl)),
             }
-        };
-        let heavy = match identity.fence_mode {
-            FenceMode::Asymmetric => Heavy::Barrier,
-            FenceMode::Symmetric => Heavy::Full,
-            _ => Heavy::Never,
         };
         let reader_sequence = reader.sequence();
         Ok(Subscriber {
             reader,
             slot,
+            prefix: identity.shape.prefix() as usize,
+            keeper,
             pin_bits: vec![Cell::new(0); Pins::words(&identity.shape)].into_boxed_slice(),
             pin_count: Cell::new(0),
             waiting: Cell::new(waiting),
-            heavy: Cell::new(heavy),
+            heavy: Cell::new(heavy_of(&identity)),
             life,
-            checking: Rate::new(Duration::from_millis(u64::from(identity.liveness_ms))),
             polls: Cell::new(0),
             empty_at: Cell::new(reader_sequence),
-            stay,
             pid: sys::pid(),
             ctl,
             memory,
@@ -161,7 +159,19 @@ impl Subscriber {
                 // The end was looked for after the header: a record may have come in between.
                 None => Err(TryRecvError::Empty),
             },
-            Look::Lost => Err(TryRecvError::Ended(self.why_lost())),
+            Look::Lost => self.try_again(),
+        }
+    }
+
+    /// The same behind records that are passed over.
+    #[cold]
+    fn try_again(&self) -> Result<Record<'_>, TryRecvError> {
+        match self.why_lost() {
+            Some(end) => Err(TryRecvError::Ended(end)),
+            None => match self.reader.look(self.memory.shared()) {
+                Look::Record(held) => Ok(Record::new(self, held)),
+                Look::Empty | Look::Lost => Err(TryRecvError::Empty),
+            },
         }
     }
 
@@ -221,6 +231,21 @@ impl Subscriber {
         self.life.name() == Name::Ours
     }
 
+    /// The time now, in nanoseconds by the ring's [`Clock`](crate::Clock), to compare with
+    /// [`Record::time`]; by `CLOCK_MONOTONIC` on a ring without stamps.
+    pub fn now(&self) -> u64 {
+        self.keeper.now()
+    }
+
+    #[inline]
+    pub(crate) fn prefix(&self) -> usize {
+        self.prefix
+    }
+
+    pub(crate) fn keeper(&self) -> &Timekeeper {
+        &self.keeper
+    }
+
     pub(crate) fn memory(&self) -> &Memory {
         &self.memory
     }
@@ -230,8 +255,8 @@ impl Subscriber {
     pub(crate) fn release(&self, held: Held) {
         let shared = self.memory.shared();
         let pins = Pins::new(&self.pin_bits, &self.pin_count);
-        if let Some((before, after)) = self.reader.release(shared, self.slot(), &pins, held) {
-            after_release(shared.ctl, before, after, &Futex);
+        if let Some((before, after)) = self.reader.release(shared, self.slot(), pins, held) {
+            after_release(shared.ctl, before, after, &RoomBell::of(&self.memory));
         }
     }
 
@@ -248,7 +273,7 @@ impl Subscriber {
         if !polls.is_multiple_of(POLLS) {
             return self.end_of_state();
         }
-        when_empty(self.memory.ctl(), &Futex);
+        when_empty(self.memory.ctl(), &RoomBell::of(&self.memory));
         self.end(Instant::now())
     }
 
@@ -256,9 +281,7 @@ impl Subscriber {
     fn end_of_state(&self) -> Option<RecvError> {
         let shared = self.memory.shared();
         match self.reader.ended(shared) {
-            Some(End::Closed) => Some(RecvError::Closed),
-            Some(End::Superseded) => Some(RecvError::Replaced),
-            Some(End::Damaged) => Some(RecvError::Corrupt),
+            Some(end) => Some(end.into()),
             None if self.reader.is_damaged() => Some(RecvError::Corrupt),
             None if self.reader.is_evicted(shared) => Some(RecvError::Evicted),
             None => None,
@@ -267,30 +290,8 @@ impl Subscriber {
 
     /// The end, also that of a producer that died without a word; asks the kernel once per liveness interval.
     fn end(&self, now: Instant) -> Option<RecvError> {
-        if let Some(end) = self.end_of_state() {
-            return Some(end);
-        }
         let shared = self.memory.shared();
-        self.life.follow(shared.producer.epoch.look());
-        if !self.checking.is_due(now) || self.life.is_alive() {
-            return None;
-        }
-        // The lock is free: state and epoch again, then the header again. Only an empty one is the end.
-        if self.life.follow(shared.producer.epoch.look()) {
-            return None;
-        }
-        if let Some(end) = self.end_of_state() {
-            return Some(end);
-        }
-        if self.reader.is_ready(shared) {
-            return None;
-        }
-        match self.life.name() {
-            // Nobody can take over a ring that has no name any more: not even one who stays waits for that.
-            Name::Another => Some(RecvError::Replaced),
-            Name::Nothing => Some(RecvError::ProducerLost),
-            Name::Ours => (!self.stay).then_some(RecvError::ProducerLost),
-        }
+        self.life.end(shared.producer, now, || self.end_of_state(), || self.reader.is_ready(shared))
     }
 
     /// Whether a reader about to sleep should not.
@@ -303,53 +304,28 @@ impl Subscriber {
             || shared.producer.epoch.look() != self.life.epoch()
     }
 
+    /// What a look says that found no record to take, when there is something.
     #[cold]
-    fn why_lost(&self) -> RecvError {
-        if self.reader.is_evicted(self.memory.shared()) { RecvError::Evicted } else { RecvError::Corrupt }
+    fn why_lost(&self) -> Option<RecvError> {
+        let shared = self.memory.shared();
+        match self.reader.pass_over(shared, self.slot()) {
+            // The record that is wanted, if it is there, is found at the next look.
+            Passed::All | Passed::Some => {
+                when_empty(shared.ctl, &RoomBell::of(&self.memory));
+                None
+            }
+            Passed::Lost | Passed::Nothing if self.reader.is_evicted(shared) => Some(RecvError::Evicted),
+            Passed::Lost | Passed::Nothing => Some(RecvError::Corrupt),
+        }
     }
 
     #[cold]
     fn recv_slow(&self, deadline: Option<Instant>) -> Result<Record<'_>, RecvTimeoutError> {
-        let mut ladder = Ladder::new(self.waiting.get());
-        let mut nap = NAP_FIRST;
         self.let_them_gather();
-        let (mut turns_to_ring, mut rang) = (TURNS_TO_RING, false);
-        loop {
-            match self.reader.look(self.memory.shared()) {
-                Look::Record(held) => return Ok(Record::new(self, held)),
-                Look::Lost => return Err(RecvTimeoutError::Ended(self.why_lost())),
-                Look::Empty => {}
-            }
-            let rung = ladder.step();
-            turns_to_ring = turns_to_ring.saturating_sub(1);
-            if !rang && (turns_to_ring == 0 || rung == Rung::Park) {
-                // Once per emptiness: whatever the producer does after it ends the emptiness.
-                rang = true;
-                when_empty(self.memory.ctl(), &Futex);
-            }
-            if ladder.due(rung) {
-                let now = Instant::now();
-                if let Some(end) = self.end(now) {
-                    return Err(RecvTimeoutError::Ended(end));
-                }
-                if deadline.is_some_and(|deadline| now >= deadline) {
-                    return match self.reader.look(self.memory.shared()) {
-                        Look::Record(held) => Ok(Record::new(self, held)),
-                        Look::Lost => Err(RecvTimeoutError::Ended(self.why_lost())),
-                        Look::Empty => Err(RecvTimeoutError::TimedOut),
-                    };
-                }
-                if rung == Rung::Park {
-                    let interval = self.checking.interval();
-                    let left = deadline.map_or(interval, |deadline| interval.min(deadline - now));
-                    self.park(left, &mut nap);
-                }
-            }
-            match rung {
-                Rung::Park => {}
-                Rung::Spin | Rung::Pause => annulus_core::sync::relax(),
-                Rung::Yield => std::thread::yield_now(),
-            }
+        let mut waiter = Awaiting { subscriber: self, nap: NAP_FIRST };
+        match wait(&mut waiter, self.waiting.get(), deadline) {
+            Some(got) => got.map_err(RecvTimeoutError::Ended),
+            None => Err(RecvTimeoutError::TimedOut),
         }
     }
 
@@ -368,7 +344,8 @@ impl Subscriber {
 
     fn park(&self, timeout: Duration, nap: &mut Duration) {
         let ctl = self.memory.ctl();
-        match sleep_as_reader(ctl, self.heavy.get(), &Futex, Some(timeout), || self.has_news()) {
+        let bell = ReaderBell::at(&self.memory, self.slot);
+        match sleep_as_reader(ctl, self.heavy.get(), &bell, Some(timeout), || self.has_news()) {
             Slept::Woken => self.slot().sleeps.count(1),
             Slept::Ready => {}
             Slept::Forbidden => {
@@ -381,13 +358,57 @@ impl Subscriber {
     }
 }
 
+/// A subscriber that waits.
+struct Awaiting<'a> {
+    subscriber: &'a Subscriber,
+    nap: Duration,
+}
+
+impl<'a> Waiter for Awaiting<'a> {
+    type Got = Result<Record<'a>, RecvError>;
+
+    #[inline]
+    fn look(&mut self) -> Option<Self::Got> {
+        match self.subscriber.reader.look(self.subscriber.memory.shared()) {
+            Look::Record(held) => Some(Ok(Record::new(self.subscriber, held))),
+            Look::Lost => self.subscriber.why_lost().map(Err),
+            Look::Empty => None,
+        }
+    }
+
+    fn ring(&mut self) {
+        when_empty(self.subscriber.memory.ctl(), &RoomBell::of(&self.subscriber.memory));
+    }
+
+    fn end(&mut self, now: Instant) -> Option<Self::Got> {
+        self.subscriber.end(now).map(Err)
+    }
+
+    fn interval(&self) -> Duration {
+        self.subscriber.life.interval()
+    }
+
+    fn park(&mut self, left: Duration) {
+        self.subscriber.park(left, &mut self.nap);
+    }
+}
+
+/// What a sleeper of a ring pays.
+pub(crate) fn heavy_of(identity: &Identity) -> Heavy {
+    match identity.fence_mode {
+        FenceMode::Asymmetric => Heavy::Barrier,
+        FenceMode::Symmetric => Heavy::Full,
+        _ => Heavy::Never,
+    }
+}
+
 impl Drop for Subscriber {
     fn drop(&mut self) {
         if self.pid != sys::pid() {
             return;
         }
         self.slot().vacate();
-        when_empty(self.memory.ctl(), &Futex);
+        when_empty(self.memory.ctl(), &RoomBell::of(&self.memory));
         // The lock goes with the file at the latest; freeing the slot's word comes before either.
         let _ = unlock_slot(&self.ctl, self.slot);
     }

@@ -3,11 +3,11 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use annulus::{Align, FenceMode, Producer, Ring, Subscriber, Waiting};
+use annulus::{Align, Clock, FenceMode, Producer, Ring, Subscriber, Waiting, Wake};
 
 use super::{Half, stamp, stamped};
 use crate::peer::number;
-use crate::plan::{Fence, Profile, Wait};
+use crate::plan::{Fence, Profile, System, Wait};
 use crate::{Error, Result};
 
 /// How the rings of a run are made. Both processes hold the same.
@@ -15,6 +15,8 @@ use crate::{Error, Result};
 pub(crate) struct RingPlan {
     /// Tells these rings from others: the client's process and a number.
     pub(crate) name: (u32, u32),
+    /// Which kind of ring.
+    pub(crate) kind: System,
     pub(crate) capacity: usize,
     pub(crate) wait: Wait,
     pub(crate) profile: Profile,
@@ -29,17 +31,18 @@ fn failed(what: &str, error: impl Display) -> Error {
 impl RingPlan {
     /// As one line of text, for the peer.
     pub(crate) fn words(&self) -> String {
-        let Self { name: (process, number), capacity, wait, profile, fence } = self;
-        format!("{process} {number} {capacity} {wait} {profile} {fence}")
+        let Self { name: (process, number), kind, capacity, wait, profile, fence } = self;
+        format!("{process} {number} {kind} {capacity} {wait} {profile} {fence}")
     }
 
     /// From the words of such a line.
     pub(crate) fn parse(words: &[&str]) -> Result<Self> {
-        let &[process, nr, capacity, wait, profile, fence] = words else {
+        let &[process, nr, kind, capacity, wait, profile, fence] = words else {
             return Err(Error::failed(format!("no plan of a ring: {words:?}")));
         };
         Ok(Self {
             name: (number(process)? as u32, number(nr)? as u32),
+            kind: kind.parse()?,
             capacity: number(capacity)? as usize,
             wait: wait.parse()?,
             profile: profile.parse()?,
@@ -48,7 +51,7 @@ impl RingPlan {
     }
 
     fn name(&self, from: &str) -> String {
-        format!("bench-{}-{}-{from}", self.name.0, self.name.1)
+        format!("bench-{}-{}-{}-{from}", self.name.0, self.name.1, self.kind)
     }
 
     fn waiting(&self) -> Waiting {
@@ -70,6 +73,13 @@ impl RingPlan {
             Fence::Spin => FenceMode::SpinOnly,
         };
         let ring = Ring::create(&self.name(from)).capacity(self.capacity).align(align).fence(fence);
+        // Said in each case, so that no variable of the environment decides.
+        let ring = match self.kind {
+            System::AnnulusSemaphore => ring.wake(Wake::Semaphore),
+            System::AnnulusTsc => ring.wake(Wake::Futex).stamped(Clock::Tsc),
+            System::AnnulusMonotonic => ring.wake(Wake::Futex).stamped(Clock::Monotonic),
+            _ => ring.wake(Wake::Futex),
+        };
         ring.waiting(self.waiting()).producer().map_err(|e| failed("cannot make a ring", e))
     }
 
@@ -82,6 +92,7 @@ impl RingPlan {
 
 /// One process's ends: the producer of its own ring, and a subscriber of the other's.
 pub(crate) struct Rings {
+    kind: System,
     to: Producer,
     from: Subscriber,
 }
@@ -91,13 +102,18 @@ impl Rings {
     pub(crate) fn client(plan: &RingPlan, peer: impl FnOnce() -> Result<()>) -> Result<Self> {
         let to = plan.producer("client")?;
         peer()?;
-        Ok(Self { to, from: plan.subscriber("server")? })
+        Ok(Self { kind: plan.kind, to, from: plan.subscriber("server")? })
+    }
+
+    /// Which kind of ring these are.
+    pub(crate) fn kind(&self) -> System {
+        self.kind
     }
 
     /// The server's end: the client's ring is there, and the server's is when this returns.
     pub(crate) fn server(plan: &RingPlan) -> Result<Self> {
         let from = plan.subscriber("client")?;
-        Ok(Self { to: plan.producer("server")?, from })
+        Ok(Self { kind: plan.kind, to: plan.producer("server")?, from })
     }
 }
 

@@ -58,7 +58,8 @@ pub(crate) enum Way {
     /// the lines away from the writer.
     Slots(bool),
     Futex,
-    Annulus,
+    /// A ring of one of the kinds.
+    Annulus(System),
     /// A bare ring with a tail counter, or with headers that publish; and bytes from record to record.
     Scheme {
         in_band: bool,
@@ -73,7 +74,7 @@ const ROUNDS_A_SPOT: usize = 6;
 /// Pauses between the looks of a patient reader: some microseconds.
 const PATIENT: u32 = 256;
 
-const WAYS: [(Way, &str); 14] = [
+const WAYS: [(Way, &str); 17] = [
     (Way::TwoLine(false), "two-line"),
     (Way::TwoLine(true), "two-line-pause"),
     (Way::OneSlot(false), "one-slot"),
@@ -81,7 +82,10 @@ const WAYS: [(Way, &str); 14] = [
     (Way::Slots(false), "slots"),
     (Way::Slots(true), "slots-patient"),
     (Way::Futex, "futex"),
-    (Way::Annulus, "annulus"),
+    (Way::Annulus(System::Annulus), "annulus"),
+    (Way::Annulus(System::AnnulusSemaphore), "annulus-semaphore"),
+    (Way::Annulus(System::AnnulusTsc), "annulus-tsc"),
+    (Way::Annulus(System::AnnulusMonotonic), "annulus-monotonic"),
     (Way::Scheme { in_band: false, line: false }, "tail-packed"),
     (Way::Scheme { in_band: false, line: true }, "tail-line"),
     (Way::Scheme { in_band: true, line: false }, "in-band-packed"),
@@ -108,7 +112,7 @@ impl FromStr for Way {
 /// The ways of a system in one cell: the floor has two where the better counts, pair by pair.
 pub(crate) fn ways(system: System, bench: Bench, size: usize) -> Vec<Way> {
     match (system, bench) {
-        (System::Annulus, _) => vec![Way::Annulus],
+        (system, _) if system.is_annulus() => vec![Way::Annulus(system)],
         (System::TailPacked, _) => vec![Way::Scheme { in_band: false, line: false }],
         (System::TailLine, _) => vec![Way::Scheme { in_band: false, line: true }],
         (System::InBandPacked, _) => vec![Way::Scheme { in_band: true, line: false }],
@@ -136,13 +140,14 @@ pub(crate) struct Ends {
     turn: usize,
     pipe: Kernel,
     uds: Kernel,
-    pub(crate) rings: Option<Rings>,
+    /// Of each kind that is measured.
+    pub(crate) rings: Vec<Rings>,
 }
 
 impl Ends {
     /// Over the mapping of the floor, and the descriptors to read and to write of each kernel object.
     pub(crate) fn new(client: bool, floor: MmapRaw, pipe: [OwnedFd; 2], uds: [OwnedFd; 2]) -> Self {
-        Self { client, floor, turn: 0, pipe: Kernel::new(pipe), uds: Kernel::new(uds), rings: None }
+        Self { client, floor, turn: 0, pipe: Kernel::new(pipe), uds: Kernel::new(uds), rings: Vec::new() }
     }
 
     /// Makes this process's half of `way` and hands it to `visit`.
@@ -159,7 +164,7 @@ impl Ends {
             Way::Slots(false) => visit.visit(&mut floor::slots::<1>(floor, client, size)),
             Way::Slots(true) => visit.visit(&mut floor::slots::<PATIENT>(floor, client, size)),
             Way::Futex => visit.visit(&mut floor::futex(floor, client, spot, size)),
-            Way::Annulus => match &mut self.rings {
+            Way::Annulus(kind) => match self.rings.iter_mut().find(|rings| rings.kind() == kind) {
                 Some(rings) => visit.visit(rings),
                 None => Err(Error::failed("a round of annulus before its rings were made")),
             },

@@ -2,7 +2,7 @@
 
 use core::array::from_fn;
 
-use crate::words::{Bell, Blocked, Cursor, Magic, NO_CURSOR, Pad, Plain32, Plain64, Sleepers};
+use crate::words::{Asleep, Bell, Blocked, Cursor, Magic, NO_CURSOR, Pad, Plain32, Plain64, Sleepers};
 
 /// First word of `ctl`.
 pub const CTL_MAGIC: u64 = u64::from_le_bytes(*b"annulusC");
@@ -43,7 +43,14 @@ pub struct CtlHead {
     pub blocked: Blocked,
     /// The producer's futex word, moved by readers.
     pub room: Bell,
-    _pad2: Pad<957>,
+    _pad2: Pad<29>,
+    /// A process-shared `sem_t`, for the second wake backend: the producer waits on it for room, readers
+    /// post.
+    pub room_semaphore: [Plain64; 4],
+    /// Set by the producer while it waits on `room_semaphore`, taken by the reader that posts: who touches
+    /// one touches the other.
+    pub room_asleep: Asleep,
+    _pad3: Pad<919>,
 }
 
 /// What a slot's state word says. Changed only by whoever holds the slot's lock.
@@ -66,6 +73,26 @@ impl SlotState {
     }
 }
 
+/// What a slot's owner is, as its kind word says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SlotKind {
+    /// Borrows records.
+    InPlace,
+    /// Copies them.
+    Copying,
+}
+
+impl SlotKind {
+    /// As stored.
+    pub const fn to_word(self) -> u32 {
+        match self {
+            SlotKind::InPlace => 0,
+            SlotKind::Copying => 1,
+        }
+    }
+}
+
 /// A reader's slot.
 #[derive(Debug)]
 #[repr(C)]
@@ -77,7 +104,7 @@ pub struct Slot {
     pub state: Plain32,
     /// Raised each time the slot changes hands: a late owner sees that it is no longer its own.
     pub generation: Plain32,
-    /// 0 in place, 1 copying, 2 a group's worker. Written by the owner, as all below.
+    /// A [`SlotKind`]. Written by the owner, as all below.
     pub kind: Plain32,
     /// The worker's group.
     pub group: Plain32,
@@ -92,10 +119,10 @@ pub struct Slot {
     /// Records it was told it lost.
     pub lost: Plain64,
     _reserved0: Pad<8>,
-    /// A process-shared `sem_t`, for the second wake backend.
+    /// A process-shared `sem_t`, for the second wake backend: the owner waits on it, the producer posts.
     pub semaphore: [Plain64; 4],
-    /// 1 while its owner sleeps on the semaphore.
-    pub asleep: Plain32,
+    /// Set by the owner while it waits on the semaphore, taken by the producer that posts.
+    pub asleep: Asleep,
     _reserved1: Pad<3>,
 }
 
@@ -115,7 +142,7 @@ impl Default for Slot {
             lost: Plain64::default(),
             _reserved0: Pad::default(),
             semaphore: from_fn(|_| Plain64::default()),
-            asleep: Plain32::default(),
+            asleep: Asleep::default(),
             _reserved1: Pad::default(),
         }
     }
@@ -124,16 +151,18 @@ impl Default for Slot {
 impl Slot {
     /// Makes the slot its new owner's. The caller holds the slot's lock and stores the cursor afterwards.
     /// Returns the generation.
-    pub fn occupy(&self, pid: u32, uid: u32, start_time: u64) -> u32 {
+    pub fn occupy(&self, kind: SlotKind, pid: u32, uid: u32, start_time: u64) -> u32 {
         let generation = self.generation.glance().wrapping_add(1);
         self.generation.preset(generation);
-        self.kind.preset(0);
+        self.kind.preset(kind.to_word());
         self.group.preset(0);
         self.pid.preset(pid);
         self.uid.preset(uid);
         self.start_time.preset(start_time);
         self.sleeps.preset(0);
         self.lost.preset(0);
+        // Its semaphore stays as it is: a producer may be posting to it. Left posts are spurious wakes.
+        self.asleep.withdraw();
         self.state.preset(SlotState::Active.to_word());
         generation
     }
@@ -197,6 +226,8 @@ const _: () = {
     assert!(offset_of!(CtlHead, rings) == 132);
     assert!(offset_of!(CtlHead, blocked) == 256);
     assert!(offset_of!(CtlHead, room) == 264);
+    assert!(offset_of!(CtlHead, room_semaphore) == 384);
+    assert!(offset_of!(CtlHead, room_asleep) == 416);
     assert!(size_of::<Slot>() == SLOT_BYTES);
     assert!(offset_of!(Slot, cursor) == 0);
     assert!(offset_of!(Slot, state) == 128);

@@ -3,7 +3,7 @@
 use core::array::from_fn;
 
 use super::identity::IdentityPage;
-use crate::words::{Epoch, Lease, Licence, Pad, Plain32, Plain64, Published, State, Tail};
+use crate::words::{Anchor, Epoch, Lease, Licence, Newest, Pad, Plain32, Plain64, Published, State, Tail};
 
 /// Anchors in the table: two laps of sixteenths, so that a chunk's word is not reused within a lap.
 pub const ANCHORS: usize = 32;
@@ -46,7 +46,9 @@ pub struct ProducerPage {
     pub tail: Tail,
     /// Sequence of the record at `tail`.
     pub published: Published,
-    _pad1: Pad<28>,
+    /// Position of the newest record.
+    pub newest: Newest,
+    _pad1: Pad<26>,
     /// Number of the producer, from 1.
     pub epoch: Epoch,
     /// A [`RingState`](super::RingState).
@@ -63,8 +65,10 @@ pub struct ProducerPage {
     pub counters: [Plain64; COUNTERS],
     _pad3: Pad<96>,
     /// Record boundaries, by `position / chunk`; valid while `licence <= anchor + capacity`.
-    pub anchors: [Plain64; ANCHORS],
-    _reserved1: Pad<704>,
+    pub anchors: [Anchor; ANCHORS],
+    /// The sequence of the record at each anchor, or that will be there; stored before it.
+    pub anchor_sequences: [Plain64; ANCHORS],
+    _reserved1: Pad<640>,
 }
 
 impl Default for ProducerPage {
@@ -75,6 +79,7 @@ impl Default for ProducerPage {
             _pad0: Pad::default(),
             tail: Tail::default(),
             published: Published::default(),
+            newest: Newest::default(),
             _pad1: Pad::default(),
             epoch: Epoch::default(),
             state: State::default(),
@@ -85,7 +90,8 @@ impl Default for ProducerPage {
             _pad2: Pad::default(),
             counters: from_fn(|_| Plain64::default()),
             _pad3: Pad::default(),
-            anchors: from_fn(|_| Plain64::default()),
+            anchors: from_fn(|_| Anchor::default()),
+            anchor_sequences: from_fn(|_| Plain64::default()),
             _reserved1: Pad::default(),
         }
     }
@@ -125,6 +131,7 @@ const _: () = {
     assert!(offset_of!(ProducerPage, licence) == 8);
     assert!(offset_of!(ProducerPage, tail) == 128);
     assert!(offset_of!(ProducerPage, published) == 136);
+    assert!(offset_of!(ProducerPage, newest) == 144);
     assert!(offset_of!(ProducerPage, epoch) == 256);
     assert!(offset_of!(ProducerPage, state) == 264);
     assert!(offset_of!(ProducerPage, fence_mode) == 268);
@@ -132,4 +139,5 @@ const _: () = {
     assert!(offset_of!(ProducerPage, start_time) == 280);
     assert!(offset_of!(ProducerPage, counters) == 384);
     assert!(offset_of!(ProducerPage, anchors) == 1024);
+    assert!(offset_of!(ProducerPage, anchor_sequences) == 1280);
 };

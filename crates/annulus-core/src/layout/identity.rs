@@ -4,12 +4,14 @@ use core::array::from_fn;
 
 use super::ctl::{GROUPS_MAX, SLOTS_MAX, ctl_bytes};
 use super::data::RECORDS_OFFSET_MIN;
-use super::{FenceMode, LAYOUT_VERSION};
+use super::{FenceMode, LAYOUT_VERSION, WakeBackend};
 use crate::shape::{Align, Shape};
 use crate::words::{Magic, Plain32, Plain64};
 
 /// First word of `data`.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"annulusD");
+/// First word of an object into which a ring is being laid, where others can reach it meanwhile.
+const LAYING: u64 = u64::from_le_bytes(*b"annulus?");
 /// Longest type name, in bytes.
 pub const TYPE_NAME_MAX: usize = 512;
 /// Longest schema, in bytes.
@@ -36,7 +38,7 @@ impl Options {
     /// Payloads begin with their time of publication.
     pub const STAMPED: Options = Options(1 << 3);
     /// What this build honours: a ring with any other option would be misread.
-    const KNOWN: u32 = Options::PERSISTENT.0;
+    const KNOWN: u32 = Options::PERSISTENT.0 | Options::NO_IN_PLACE.0 | Options::STAMPED.0;
 
     /// Whether all of `other` are set.
     pub const fn has(self, other: Options) -> bool {
@@ -117,6 +119,26 @@ impl Default for IdentityPage {
     }
 }
 
+/// The type of a ring's records, as stored beside its name. All zero: bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TypeIdentity {
+    /// Bytes of a value.
+    pub size: u64,
+    /// Its alignment: 1, 2, 4 or 8; 0 on rings of bytes.
+    pub align: u64,
+    /// A hash of its fields.
+    pub fingerprint: u64,
+    /// Bytes of its name; 0 on rings of bytes.
+    pub name_len: u32,
+}
+
+impl TypeIdentity {
+    /// Whether the ring's records are of a type.
+    pub const fn is_typed(&self) -> bool {
+        self.name_len > 0
+    }
+}
+
 /// The identity as this process has read and checked it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -136,6 +158,20 @@ pub struct Identity {
     pub claim_words: u32,
     /// Liveness interval in milliseconds.
     pub liveness_ms: u32,
+    /// How sleepers are woken.
+    pub wake: WakeBackend,
+    /// The clock of stamps: 0 on rings without, else a number that the crate above gives a meaning.
+    pub clock: u32,
+    /// Factor, shift, base of ticks, base of nanoseconds: turns stamps into time.
+    pub calibration: [u64; 4],
+    /// Newest records that the producer keeps for late joiners where it can.
+    pub retain: u64,
+    /// Nanoseconds after which the producer gives up the readers it waits for; 0: never.
+    pub evict_after_ns: u64,
+    /// The type of the records.
+    pub payload: TypeIdentity,
+    /// Bytes of the schema.
+    pub schema_len: u32,
     /// Tells two rings of one name apart.
     pub uuid: Uuid,
     /// Nanoseconds since 1970 by the creator's clock, for people.
@@ -155,8 +191,26 @@ pub enum IdentityError {
 }
 
 impl IdentityPage {
-    /// Writes an identity, the magic last. Once, by the creator.
-    pub fn write(&self, identity: &Identity) {
+    /// Says that a ring is being laid where others can reach it already. Whoever finds this, and holds the lock that
+    /// keeps creators apart, finds what a creator left that died: worth nothing to anybody.
+    pub fn begin(&self) {
+        self.magic.preset(LAYING);
+    }
+
+    /// Whether somebody began so, and has not finished.
+    pub fn is_begun(&self) -> bool {
+        self.magic.look() == LAYING
+    }
+
+    /// Writes an identity, the name of the records' type and the schema; the magic last. Once, by the creator. The
+    /// two are as long as the identity says, at most [`TYPE_NAME_MAX`] and [`SCHEMA_MAX`] bytes.
+    ///
+    /// # Panics
+    ///
+    /// If they are not.
+    pub fn write(&self, identity: &Identity, type_name: &[u8], schema: &[u8]) {
+        assert!(type_name.len() == identity.payload.name_len as usize && type_name.len() <= TYPE_NAME_MAX);
+        assert!(schema.len() == identity.schema_len as usize && schema.len() <= SCHEMA_MAX);
         self.version.preset(LAYOUT_VERSION);
         self.align.preset(identity.shape.align().bytes() as u32);
         self.capacity.preset(identity.shape.capacity());
@@ -167,6 +221,20 @@ impl IdentityPage {
         self.groups.preset(identity.groups);
         self.claim_words.preset(identity.claim_words);
         self.liveness_ms.preset(identity.liveness_ms);
+        self.wake_backend.preset(identity.wake.to_word());
+        self.clock.preset(identity.clock);
+        for (word, value) in self.calibration.iter().zip(identity.calibration) {
+            word.preset(value);
+        }
+        self.retain.preset(identity.retain);
+        self.evict_after_ns.preset(identity.evict_after_ns);
+        self.type_size.preset(identity.payload.size);
+        self.type_align.preset(identity.payload.align);
+        self.type_fingerprint.preset(identity.payload.fingerprint);
+        self.type_name_len.preset(identity.payload.name_len);
+        self.schema_len.preset(identity.schema_len);
+        write_bytes(&self.type_name, type_name);
+        write_bytes(&self.schema, schema);
         self.uuid[0].preset(identity.uuid[0]);
         self.uuid[1].preset(identity.uuid[1]);
         self.created_unix_ns.preset(identity.created_unix_ns);
@@ -200,8 +268,21 @@ impl IdentityPage {
             return Err(Field("options"));
         }
         let fence_mode = FenceMode::from_word(self.fence_mode.glance()).ok_or(Field("fence_mode"))?;
-        if self.wake_backend.glance() != 0 {
-            return Err(Field("wake backend"));
+        let shape =
+            if options.has(Options::STAMPED) { shape.stamped().ok_or(Field("capacity"))? } else { shape };
+        let wake = WakeBackend::from_word(self.wake_backend.glance()).ok_or(Field("wake backend"))?;
+        let clock = self.clock.glance();
+        if options.has(Options::STAMPED) != (clock != 0) {
+            return Err(Field("clock"));
+        }
+        let evict_after_ns = self.evict_after_ns.glance();
+        if evict_after_ns != 0 && !options.has(Options::NO_IN_PLACE) {
+            return Err(Field("deadline of slow readers"));
+        }
+        let payload = self.read_type()?;
+        let schema_len = self.schema_len.glance();
+        if schema_len as usize > SCHEMA_MAX {
+            return Err(Field("schema"));
         }
         let slots = self.slots.glance();
         if slots > SLOTS_MAX {
@@ -228,9 +309,57 @@ impl IdentityPage {
             groups,
             claim_words,
             liveness_ms,
+            wake,
+            clock,
+            calibration: from_fn(|i| self.calibration[i].glance()),
+            retain: self.retain.glance(),
+            evict_after_ns,
+            payload,
+            schema_len,
             uuid: [self.uuid[0].glance(), self.uuid[1].glance()],
             created_unix_ns: self.created_unix_ns.glance(),
         })
+    }
+
+    fn read_type(&self) -> Result<TypeIdentity, IdentityError> {
+        let payload = TypeIdentity {
+            size: self.type_size.glance(),
+            align: self.type_align.glance(),
+            fingerprint: self.type_fingerprint.glance(),
+            name_len: self.type_name_len.glance(),
+        };
+        let whole = payload.name_len as usize <= TYPE_NAME_MAX
+            && matches!(payload.align, 1 | 2 | 4 | 8)
+            && payload.size.is_multiple_of(payload.align);
+        if whole || payload == TypeIdentity::default() {
+            Ok(payload)
+        } else {
+            Err(IdentityError::Field("type"))
+        }
+    }
+
+    /// Copies the name of the records' type out: as many bytes as the identity says. They may be any.
+    pub fn read_type_name(&self, name: &mut [u8]) {
+        read_bytes(&self.type_name, name);
+    }
+
+    /// Copies the schema out: as many bytes as the identity says.
+    pub fn read_schema(&self, schema: &mut [u8]) {
+        read_bytes(&self.schema, schema);
+    }
+}
+
+fn write_bytes(words: &[Plain64], bytes: &[u8]) {
+    for (word, chunk) in words.iter().zip(bytes.chunks(8)) {
+        let mut padded = [0; 8];
+        padded[..chunk.len()].copy_from_slice(chunk);
+        word.preset(u64::from_le_bytes(padded));
+    }
+}
+
+fn read_bytes(words: &[Plain64], bytes: &mut [u8]) {
+    for (word, chunk) in words.iter().zip(bytes.chunks_mut(8)) {
+        chunk.copy_from_slice(&word.glance().to_le_bytes()[..chunk.len()]);
     }
 }
 

@@ -12,20 +12,25 @@ mod identity;
 
 pub use ctl::{
     CLAIM_WORDS_DEFAULT, CTL_HEAD_BYTES, CTL_MAGIC, CtlHead, GROUP_HEAD_BYTES, GROUPS_MAX, GroupHead,
-    SLOT_BYTES, SLOTS_MAX, Slot, SlotState, ctl_bytes, group_head_offset, slot_offset,
+    SLOT_BYTES, SLOTS_MAX, Slot, SlotKind, SlotState, ctl_bytes, group_head_offset, slot_offset,
 };
 pub use data::{
     ANCHORS, COUNTERS, Counter, DataHead, PRODUCER_PAGE_OFFSET, ProducerPage, RECORDS_OFFSET_MIN,
 };
-pub use identity::{Identity, IdentityError, IdentityPage, Options, SCHEMA_MAX, TYPE_NAME_MAX, Uuid};
+pub use identity::{
+    Identity, IdentityError, IdentityPage, Options, SCHEMA_MAX, TYPE_NAME_MAX, TypeIdentity, Uuid,
+};
 
 /// Version of this layout. A number of its own: it changes when a byte moves, not with releases.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// Where the open-file-description locks of `ctl` are: bytes of the file, whether or not it is that long.
 pub mod lock_byte {
-    /// On handed-over rings, the producer's lock (named rings use the file `owner`).
+    /// On rings without a directory, the lock that keeps producers apart (named rings use the file `owner`).
     pub const OWNER: u64 = 0;
+    /// On rings without a directory, the lock that tells readers that the producer lives (named rings use the
+    /// files `life.<epoch>`).
+    pub const LIFE: u64 = 1;
     /// The lock of slot `i` is at `SLOTS + i`.
     pub const SLOTS: u64 = 1024;
     /// The lock of group `g` is at `GROUPS + g`.
@@ -71,6 +76,46 @@ impl fmt::Display for FenceMode {
             FenceMode::Asymmetric => "asymmetric",
             FenceMode::Symmetric => "symmetric",
             FenceMode::SpinOnly => "spin",
+        })
+    }
+}
+
+/// How sleepers of a ring are woken. Fixed at creation, and the same for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WakeBackend {
+    /// A futex word for readers and one for the producer: futex(2).
+    Futex,
+    /// A process-shared POSIX semaphore in each slot and one for the producer: sem_overview(7). For systems without
+    /// futexes. The C library trusts what lies in a semaphore: whoever may write the ring's `ctl` can make it abort a
+    /// process that sleeps or wakes. So it is for processes that may end each other anyway.
+    Semaphore,
+}
+
+impl WakeBackend {
+    /// As stored.
+    pub const fn to_word(self) -> u32 {
+        match self {
+            WakeBackend::Futex => 0,
+            WakeBackend::Semaphore => 1,
+        }
+    }
+
+    /// From the stored word.
+    pub const fn from_word(word: u32) -> Option<WakeBackend> {
+        match word {
+            0 => Some(WakeBackend::Futex),
+            1 => Some(WakeBackend::Semaphore),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for WakeBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            WakeBackend::Futex => "futex",
+            WakeBackend::Semaphore => "semaphore",
         })
     }
 }

@@ -25,6 +25,23 @@ pub fn model(scenario: impl Fn() + Sync + Send + 'static) {
     }
 }
 
+/// The same for a scenario that is too large for every interleaving: with so many preemptions at most. What a weak
+/// machine may do with loads and stores costs none, and is explored in full.
+pub fn model_within(preemptions: usize, scenario: impl Fn() + Sync + Send + 'static) {
+    #[cfg(loom)]
+    {
+        let mut builder = loom::model::Builder::new();
+        let asked = builder.preemption_bound.unwrap_or(preemptions);
+        builder.preemption_bound = Some(asked.min(preemptions));
+        builder.check(scenario);
+    }
+    #[cfg(not(loom))]
+    {
+        let _ = preemptions;
+        model(scenario);
+    }
+}
+
 /// The shared words of one ring on the heap.
 pub struct Ring {
     pub shape: Shape,
@@ -41,7 +58,10 @@ impl Ring {
     }
 
     pub fn of(capacity: u64, slots: usize) -> Ring {
-        let shape = Shape::new(capacity, Align::Packed).unwrap();
+        Ring::shaped(Shape::new(capacity, Align::Packed).unwrap(), slots)
+    }
+
+    pub fn shaped(shape: Shape, slots: usize) -> Ring {
         Ring {
             shape,
             producer: ProducerPage::default(),

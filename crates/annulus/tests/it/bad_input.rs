@@ -173,15 +173,15 @@ fn mismatches() {
     drop(tx);
     let again = || dir.open_or_create("r");
     let cases = [
-        (again().capacity(4096), "capacity", 8192, 4096),
-        (again().align(Align::Packed), "alignment", 64, 8),
-        (again().max_subscribers(63), "number of subscribers", 64, 63),
-        (again().persistent(false), "persistence", 1, 0),
-        (again().liveness(Duration::from_millis(7)), "liveness interval in ms", 100, 7),
+        (again().capacity(4096), "capacity", "8192", "4096"),
+        (again().align(Align::Packed), "alignment", "line", "packed"),
+        (again().max_subscribers(63), "number of subscribers", "64", "63"),
+        (again().persistent(false), "persistence", "true", "false"),
+        (again().liveness(Duration::from_millis(7)), "liveness interval in ms", "100", "7"),
     ];
     for (ring, field, theirs, ours) in cases {
         let error = ring.producer().unwrap_err();
-        assert_eq!(error.kind(), &ErrorKind::Mismatch { field, theirs, ours });
+        assert_eq!(error.kind(), &ErrorKind::Mismatch { field, theirs: theirs.into(), ours: ours.into() });
         helpful(&error);
     }
     let error = again().fence(FenceMode::SpinOnly).producer().unwrap_err();

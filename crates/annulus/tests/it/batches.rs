@@ -8,7 +8,7 @@ use annulus::{RecvError, SendError, TryRecvError, Waiting};
 
 use crate::support::{Dir, Random, in_time, payload, thread_id, until, until_asleep};
 
-/// A batch larger than the ring goes in parts, with a reader that was asleep when it began.
+/// Case 4: a batch larger than the ring goes in parts, with a reader that was asleep when it began.
 #[test]
 fn a_batch_larger_than_the_ring_with_a_sleeping_reader() {
     in_time(|| {
@@ -32,7 +32,7 @@ fn a_batch_larger_than_the_ring_with_a_sleeping_reader() {
     });
 }
 
-/// An empty batch sends nothing and wakes nobody into anything.
+/// Case 4: an empty batch sends nothing and wakes nobody into anything.
 #[test]
 fn an_empty_batch() {
     let dir = Dir::new();
@@ -107,7 +107,7 @@ fn a_record_too_long_inside_a_batch() {
     assert_eq!(rx.try_recv().unwrap_err(), TryRecvError::Empty);
 }
 
-/// A batch obeys back-pressure: what fits is sent, and no more.
+/// Case 4: a batch obeys back-pressure: what fits is sent, and no more.
 #[test]
 fn a_batch_obeys_the_limit() {
     let dir = Dir::new();
@@ -126,7 +126,7 @@ fn a_batch_obeys_the_limit() {
     assert_eq!(rx.try_recv().unwrap_err(), TryRecvError::Empty);
 }
 
-/// An iterator that panics leaves nothing of its batch, at any place and over the wrap.
+/// Case 6: an iterator that panics leaves nothing of its batch, at any place and over the wrap.
 #[test]
 fn a_batch_given_up_leaves_nothing() {
     let dir = Dir::new();

@@ -22,7 +22,7 @@ fn soil(tx: &mut Producer, rx: &Subscriber) {
     }
 }
 
-/// A claim dropped without commit leaves nothing, also at the wrap.
+/// Case 6: a claim dropped without commit leaves nothing, also at the wrap.
 #[test]
 fn a_dropped_claim_leaves_nothing() {
     for align in [Align::Line, Align::Packed] {
@@ -43,7 +43,7 @@ fn a_dropped_claim_leaves_nothing() {
     }
 }
 
-/// A claim dropped after a batch, and a batch after a dropped claim: only what was sent comes.
+/// Case 6: a claim dropped after a batch, and a batch after a dropped claim: only what was sent comes.
 #[test]
 fn a_dropped_claim_between_batches() {
     let dir = Dir::new();

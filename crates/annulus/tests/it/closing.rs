@@ -1,7 +1,8 @@
 //! How a ring ends, cleanly, and how its name is used again.
 
-use annulus::{RecvError, RecvTimeoutError, TryRecvError};
+use annulus::{RecvError, RecvTimeoutError, TryCopyError, TryRecvError};
 
+use crate::copiers::KINDS;
 use crate::support::{Dir, no_forks};
 
 /// Drained, then `Closed`, and `Closed` again however it is asked; the directory is gone.
@@ -26,6 +27,36 @@ fn drained_then_closed() {
             assert_eq!(end, RecvTimeoutError::Ended(RecvError::Closed));
         }
         assert!(!rx.is_linked());
+    }
+}
+
+/// The last record comes before the end, however close they are, for every kind of reader.
+#[test]
+fn the_last_record_before_the_end() {
+    let dir = Dir::new();
+    let mut buf = [0; 8];
+    for n in 0..1000_u64 {
+        let mut tx = dir.create("r").capacity(4096).prefault(false).max_subscribers(2).producer().unwrap();
+        let open = || dir.open("r").prefault(false);
+        let (in_place, mut copiers) = (open().subscribe().unwrap(), KINDS.map(|kind| kind.open(open())));
+        let sender = std::thread::spawn(move || {
+            (0..n % 50).for_each(|_| std::hint::spin_loop());
+            tx.send(&n.to_le_bytes()).unwrap();
+        });
+        let first = loop {
+            match n % 3 {
+                0 => match in_place.try_recv() {
+                    Err(TryRecvError::Empty) => {}
+                    other => break other.map(|record| record.sequence()).map_err(|end| end.to_string()),
+                },
+                kind => match copiers[kind as usize - 1].try_recv(&mut buf) {
+                    Err(TryCopyError::Empty) => {}
+                    other => break other.map(|got| got.sequence).map_err(|end| end.to_string()),
+                },
+            }
+        };
+        assert_eq!(first, Ok(0), "round {n}");
+        sender.join().unwrap();
     }
 }
 

@@ -7,8 +7,9 @@ use std::cell::Cell;
 use std::io::Write;
 use std::time::Duration;
 
-use annulus::{FenceMode, Record, Waiting};
+use annulus::{Clock, CopyError, FenceMode, Record, Resume, Ring, TryCopyError, Waiting};
 
+use crate::copiers::KINDS;
 use crate::support::Dir;
 
 thread_local! {
@@ -118,6 +119,40 @@ fn no_path_allocates() {
     }
 }
 
+/// The same for values.
+#[test]
+fn no_path_of_values_allocates() {
+    let dir = Dir::new();
+    let mut tx = Ring::create_typed::<[u64; 40]>("r").dir(dir.path()).capacity(4096).producer().unwrap();
+    let open = || Ring::open_typed::<[u64; 40]>("r").dir(dir.path());
+    let rx = open().subscribe().unwrap();
+    let mut copying = open().subscribe_copying().unwrap();
+    let mut observer = open().observe().unwrap();
+    let brief = Duration::from_millis(1);
+    let n = allocations(|| {
+        for n in 0..300 {
+            let value = [n; 40];
+            tx.send(&value).unwrap();
+            tx.try_send(&value).unwrap();
+            tx.send_timeout(&value, brief).unwrap();
+            assert_eq!(tx.send_batch([value; 2]), Ok(2));
+            assert_eq!(tx.try_send_batch([value]), Ok(1));
+            assert_eq!(*rx.recv().unwrap(), value);
+            assert_eq!(*rx.try_recv().unwrap(), value);
+            assert_eq!(*rx.recv_timeout(brief).unwrap(), value);
+            assert_eq!(rx.iter().take(3).count(), 3);
+            assert!(rx.try_recv().is_err());
+            assert_eq!(*copying.recv().unwrap(), value);
+            assert_eq!(*copying.try_recv().unwrap(), value);
+            assert_eq!(copying.iter().take(4).count(), 4);
+            assert!(copying.recv_timeout(brief).is_err());
+            assert_eq!(*observer.latest().unwrap(), value);
+            assert!(observer.try_recv().is_err());
+        }
+    });
+    assert_eq!(n, 0);
+}
+
 /// The end, said again and again, allocates nothing either.
 #[test]
 fn the_end_does_not_allocate() {
@@ -126,4 +161,55 @@ fn the_end_does_not_allocate() {
     let rx = dir.open("r").subscribe().unwrap();
     drop(tx);
     assert_eq!(allocations(|| (0..1000).for_each(|_| assert!(rx.recv().is_err()))), 0);
+}
+
+/// Readers that copy: every verb, lapped again and again and finding the way, too short a buffer, the newest, with a
+/// vector that has grown once; and a producer that gives them up.
+#[test]
+fn no_path_of_a_copy_allocates() {
+    for fence in [FenceMode::Asymmetric, FenceMode::SpinOnly] {
+        for resume in [Resume::Oldest, Resume::Newest] {
+            for kind in KINDS {
+                let dir = Dir::new();
+                let ring =
+                    dir.create("r").capacity(4096).fence(fence).stamped(Clock::Monotonic).no_in_place();
+                let mut tx = ring.evict_after(Duration::ZERO).retain(3).producer().unwrap();
+                let mut rx = kind.open(dir.open("r").resume(resume).waiting(Waiting::park_after(0)));
+                let (bytes, brief) = ([7_u8; 600], Duration::from_micros(10));
+                let (mut buf, mut vec) = ([0_u8; 600], Vec::with_capacity(600));
+                let mut lagged = 0;
+                let n = allocations(|| {
+                    for round in 0..600 {
+                        let record = &bytes[..round];
+                        tx.send(record).unwrap();
+                        if round > 0 {
+                            let short = rx.try_recv(&mut buf[..round - 1]);
+                            assert_eq!(short, Err(TryCopyError::TooSmall { need: round }));
+                        }
+                        rx.recv(&mut buf).unwrap();
+                        tx.send_batch([record; 3]).unwrap();
+                        rx.recv_into(&mut vec).unwrap();
+                        rx.recv_timeout(&mut buf, brief).unwrap();
+                        rx.recv_into_timeout(&mut vec, brief).unwrap();
+                        assert!(rx.recv_into_timeout(&mut vec, brief).is_err());
+                        assert!(rx.try_recv(&mut buf).is_err());
+                        rx.latest(&mut buf).unwrap();
+                        rx.latest_into(&mut vec).unwrap();
+                        // Over a lap, and back to the newest.
+                        (0..80).for_each(|_| tx.try_send(record).unwrap());
+                        match rx.recv_into(&mut vec) {
+                            Err(CopyError::Lagged(lost)) => lagged += lost,
+                            other => panic!("{other:?}"),
+                        }
+                        rx.latest(&mut buf).unwrap();
+                    }
+                });
+                assert_eq!((n, lagged > 600), (0, true), "{kind:?}");
+                let n = allocations(|| (0..200).for_each(|_| assert!(rx.try_recv(&mut buf).is_err())));
+                assert_eq!(n, 0, "polls");
+                drop(tx);
+                assert_eq!(allocations(|| assert!(rx.recv(&mut buf).is_err())), 0, "the end");
+            }
+        }
+    }
 }

@@ -64,7 +64,7 @@ impl Checked {
     }
 }
 
-/// Four readers each see every record once, in order; also one, two and three.
+/// Case 1: four readers each see every record once, in order; also one, two and three.
 #[test]
 fn every_record_once_in_order_for_each_reader() {
     let mut random = Random::new(1);
@@ -95,7 +95,7 @@ fn every_record_once_in_order_for_each_reader() {
     }
 }
 
-/// Readers in threads of their own, at full speed, over many wraps.
+/// Case 1: readers in threads of their own, at full speed, over many wraps.
 #[test]
 fn every_record_once_in_order_in_threads() {
     for (fence, waiting) in [
@@ -133,7 +133,7 @@ fn every_record_once_in_order_in_threads() {
     }
 }
 
-/// Every size from 0 to the largest, with one reader that drains, never stalls.
+/// Case 7: every size from 0 to the largest, with one reader that drains, never stalls.
 #[test]
 fn no_size_stalls_the_smallest_ring() {
     for align in ALIGNS {
@@ -166,7 +166,7 @@ fn the_largest_record_repeatedly() {
     }
 }
 
-/// Records of 0 bytes before and after the wrap, until the ring is full and over many laps.
+/// Case 7: records of 0 bytes before and after the wrap, until the ring is full and over many laps.
 #[test]
 fn empty_records() {
     for align in ALIGNS {
@@ -218,7 +218,7 @@ fn a_late_reader_begins_with_the_next_record() {
     }
 }
 
-/// Once `subscribe` has returned no later record is missed, at full speed of the producer.
+/// Case 8: once `subscribe` has returned no later record is missed, at full speed of the producer.
 #[test]
 fn joins_at_full_speed_miss_nothing() {
     use std::sync::Arc;

@@ -9,7 +9,7 @@ use crate::support::{Dir, in_time, payload, thread_id, until_asleep};
 /// Far above what a wake takes; a wake that was lost would show.
 const NEVER: Duration = Duration::from_secs(3600);
 
-/// A full ring refuses the next record; one release admits exactly one, over two laps.
+/// Case 5: a full ring refuses the next record; one release admits exactly one, over two laps.
 #[test]
 fn one_release_admits_exactly_one() {
     for (align, len, fit) in [(Align::Line, 56, 63), (Align::Line, 0, 63), (Align::Packed, 0, 511)] {
@@ -57,7 +57,7 @@ fn full_says_who_is_behind_and_how_far() {
     assert_eq!(shown, [(0, 53 * 64), (1, 43 * 64)]);
 }
 
-/// A ring without subscribers is never full; the last one that leaves unbinds the producer.
+/// Case 11: a ring without subscribers is never full; the last one that leaves unbinds the producer.
 #[test]
 fn without_subscribers_nothing_is_full() {
     let dir = Dir::new();
@@ -73,7 +73,7 @@ fn without_subscribers_nothing_is_full() {
     }
 }
 
-/// With `max_subscribers(0)` nobody can ever slow the producer.
+/// Case 11: with `max_subscribers(0)` nobody can ever slow the producer.
 #[test]
 fn a_ring_that_forbids_subscribers() {
     let dir = Dir::new();

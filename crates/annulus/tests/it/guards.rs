@@ -31,7 +31,7 @@ fn permutations(n: usize) -> Vec<Vec<usize>> {
     all
 }
 
-/// All orders of release of 5 records: the producer gets the space of those before the oldest still held, and
+/// Case 10: all orders of release of 5 records: the producer gets the space of those before the oldest still held, and
 /// in the end exactly all of it.
 #[test]
 fn every_order_of_release() {
@@ -61,7 +61,7 @@ fn every_order_of_release() {
     }
 }
 
-/// A record pins its own bytes and those behind it, and nothing else.
+/// Case 10: a record pins its own bytes and those behind it, and nothing else.
 #[test]
 fn an_old_record_pins_what_lies_behind_it() {
     let dir = Dir::new();
@@ -135,7 +135,7 @@ fn a_whole_ring_of_records_held() {
     }
 }
 
-/// A subscriber that is dropped frees the producer, records unread or not.
+/// Case 10: a subscriber that is dropped frees the producer, records unread or not.
 #[test]
 fn a_dropped_subscriber_frees_the_producer() {
     let dir = Dir::new();
@@ -153,7 +153,7 @@ fn fill_many(tx: &mut Producer) -> bool {
     (0..1000).all(|_| tx.try_send(&[1; 56]).is_ok())
 }
 
-/// A reader that panics with a record in its hands frees the producer.
+/// Case 10: a reader that panics with a record in its hands frees the producer.
 #[test]
 fn a_reader_that_panics_frees_the_producer() {
     in_time(|| {

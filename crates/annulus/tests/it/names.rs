@@ -71,6 +71,9 @@ fn unsafe_directories() {
             dir.create("r").producer().unwrap_err(),
             dir.open_or_create("r").producer().unwrap_err(),
             dir.open("r").subscribe().unwrap_err(),
+            dir.open("r").subscribe_copying().unwrap_err(),
+            dir.open("r").observe().unwrap_err(),
+            dir.open("r").remove().unwrap_err(),
             dir.open("r").info().unwrap_err(),
             Ring::list(Some(dir.path())).unwrap_err(),
         ] {
@@ -101,10 +104,25 @@ fn unsafe_directories() {
     if !may_do_all() {
         return;
     }
-    // Another user's.
+    // Another user's: nothing is made there, and nothing read in place; whoever copies trusts nobody.
     let foreign = Dir::new();
     std::os::unix::fs::chown(foreign.path(), Some(65_534), Some(65_534)).unwrap();
-    refused(&foreign);
+    for error in
+        [foreign.create("r").producer().unwrap_err(), foreign.open_or_create("r").producer().unwrap_err()]
+    {
+        assert!(matches!(error.kind(), ErrorKind::UnsafeDirectory { .. }), "{error}");
+        helpful(&error);
+    }
+    let error = foreign.open("r").subscribe().unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Untrusted { uid: 65_534 });
+    assert!(
+        error.to_string().contains("subscribe_copying") && error.to_string().contains("trust_uid(65534)")
+    );
+    assert!(foreign.open("r").trust_uid(65_534).subscribe().unwrap_err().is_not_found());
+    assert!(foreign.open("r").subscribe_copying().unwrap_err().is_not_found());
+    assert!(foreign.open("r").observe().unwrap_err().is_not_found());
+    assert!(foreign.open("r").info().unwrap_err().is_not_found());
+    assert!(Ring::list(Some(foreign.path())).unwrap().is_empty() && foreign.entries().is_empty());
 }
 
 /// A directory below one that is not there is an error, and parents are not made.

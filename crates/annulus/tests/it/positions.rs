@@ -6,7 +6,7 @@ use crate::support::{Dir, no_forks, payload};
 
 const CAPACITY: u64 = 4096;
 
-fn starts() -> Vec<(u64, u64)> {
+pub(crate) fn starts() -> Vec<(u64, u64)> {
     let positions = [0, (1 << 32) - CAPACITY, 1 << 32, (1 << 63) - CAPACITY, 1 << 63, (1 << 63) + CAPACITY];
     let max = u64::from(u32::MAX);
     let sequences =
@@ -14,7 +14,7 @@ fn starts() -> Vec<(u64, u64)> {
     positions.iter().flat_map(|&p| sequences.iter().map(move |&s| (p, s))).collect()
 }
 
-/// Records, guards, batches and late joiners over two laps, from everywhere.
+/// Case 12: records, guards, batches and late joiners over two laps, from everywhere.
 #[test]
 fn everything_goes_on_over_the_edges() {
     for (position, sequence) in starts() {
@@ -50,7 +50,7 @@ fn everything_goes_on_over_the_edges() {
     }
 }
 
-/// A full ring and its release, at the edges.
+/// Case 12: a full ring and its release, at the edges.
 #[test]
 fn full_at_the_edges() {
     for (position, sequence) in starts() {

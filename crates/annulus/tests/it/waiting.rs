@@ -74,6 +74,36 @@ fn both_sides_sleep() {
     }
 }
 
+/// The same with readers that copy: each sleep races with a record, and no wake is lost.
+#[test]
+fn both_sides_sleep_on_copies() {
+    for fence in SLEEPING {
+        in_time(move || {
+            let dir = Dir::new();
+            let ring = |name| {
+                let tx = dir.create(name).capacity(4096).fence(fence).liveness(NEVER).producer().unwrap();
+                (tx, dir.open(name).waiting(Waiting::park_after(0)).subscribe_copying().unwrap())
+            };
+            let (mut there, mut there_end) = ring("there");
+            let (mut back, mut back_end) = ring("back");
+            let echo = std::thread::spawn(move || {
+                let mut buf = Vec::new();
+                while there_end.recv_into(&mut buf).is_ok() {
+                    back.send(&buf).unwrap();
+                }
+            });
+            let mut buf = [0; 8];
+            for n in 0..10_000_u64 {
+                there.send(&n.to_le_bytes()).unwrap();
+                back_end.recv_timeout(&mut buf, Duration::from_secs(5)).unwrap();
+                assert_eq!(buf, n.to_le_bytes());
+            }
+            drop(there);
+            echo.join().unwrap();
+        });
+    }
+}
+
 /// A wait with a limit ends at it, not before, however it waits.
 #[test]
 fn a_wait_times_out() {

@@ -24,7 +24,11 @@ const PLACES: [Place; 6] = [
         only: Some(&["annulus-core", "rustix", "memmap2", "libc"]),
         never: &["annulus-bench", "annulus"],
     },
-    Place { name: "annulus", only: Some(&["annulus-core", "annulus-os"]), never: &["annulus-bench"] },
+    Place {
+        name: "annulus",
+        only: Some(&["annulus-core", "annulus-os", "shared_memory", "zerocopy"]),
+        never: &["annulus-bench"],
+    },
     Place { name: "annulus-bench", only: None, never: &["annulus-cli"] },
     Place {
         name: "annulus-cli",

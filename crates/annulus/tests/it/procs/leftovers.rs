@@ -4,9 +4,10 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-use annulus::{ErrorKind, RecvError, Waiting};
+use annulus::{CopyTimeoutError, ErrorKind, RecvError, Waiting};
 
 use super::child::Child;
+use crate::copiers::KINDS;
 use crate::support::{Dir, entries, helpful, in_time, no_forks};
 
 /// What the roles' rings say.
@@ -93,7 +94,9 @@ fn a_reader_that_stays_without_a_directory() {
                     let dir = Dir::new();
                     let mut producer = Child::start("end", &[dir.text(), "r", "kill"]);
                     producer.expect("ready");
-                    let rx = dir.open("r").stay().waiting(waiting).subscribe().unwrap();
+                    let open = || dir.open("r").stay().waiting(waiting);
+                    let rx = open().subscribe().unwrap();
+                    let copiers = KINDS.map(|kind| kind.open(open()));
                     if !removed_first {
                         producer.kill();
                     }
@@ -105,6 +108,10 @@ fn a_reader_that_stays_without_a_directory() {
                     assert!(begin.elapsed() < LIVENESS * 20, "{:?} until {end:?}", begin.elapsed());
                     let expected = if replaced { RecvError::Replaced } else { RecvError::ProducerLost };
                     assert_eq!(end, expected, "removed first: {removed_first}");
+                    for mut rx in copiers {
+                        let end = rx.recv_timeout(&mut [], LIVENESS * 20);
+                        assert_eq!(end, Err(CopyTimeoutError::Ended(expected)));
+                    }
                     drop(new);
                 });
             }

@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::time::Duration;
 
-use annulus::{ErrorKind, RecvError, RecvTimeoutError, Ring};
+use annulus::{ErrorKind, RecvError, RecvTimeoutError, Ring, Start};
 
 use super::child::{Child, listen, say};
 use crate::support::{Dir, entries, may_do_all};
@@ -115,6 +115,17 @@ pub(super) fn as_user(words: &[&str]) {
     let outcome = match what {
         "subscribe" => open().subscribe().map(drop),
         "info" => open().info().map(drop),
+        "copy" => open().start(Start::Oldest).subscribe_copying().map(|mut rx| {
+            assert_eq!(rx.recv(&mut [0; 64]).unwrap().len, 10);
+        }),
+        "observe" => open().start(Start::Oldest).observe().map(|mut rx| {
+            assert_eq!(rx.recv(&mut [0; 64]).unwrap().len, 10);
+            assert!(rx.is_linked());
+        }),
+        "info-without-ctl" => open().info().map(|info| {
+            assert!(info.subscribers.is_empty() && info.published == 1 && info.max_subscribers == 64);
+        }),
+        "remove" => open().remove(),
         "produce" => open().producer().map(drop),
         "create" => Ring::create(name).dir(dir).producer().map(drop),
         "trust" => open().trust_uid(NOBODY.parse().unwrap()).subscribe().map(drop),
@@ -191,10 +202,43 @@ fn a_user_that_is_not_trusted() {
     assert_eq!(tried(&dir, NOBODY, "subscribe"), "ok");
     // Neither is a ring in another user's directory, who could put anything there.
     chown(dir.path(), Some(65_534), Some(65_534)).unwrap();
-    let said = tried(&dir, SOMEBODY, "subscribe");
-    assert!(said.starts_with("UnsafeDirectory"), "{said}");
+    assert_eq!(tried(&dir, SOMEBODY, "subscribe"), "Untrusted { uid: 65534 }");
     assert_eq!(tried(&dir, SOMEBODY, "trust"), "ok");
     assert_eq!(tried(&dir, NOBODY, "subscribe"), "ok");
+}
+
+/// Another user's ring is read without trust by those that copy: with permission to `data` alone by observers, with both
+/// by copying subscribers. What it is can be seen too; taking it away is not permitted.
+#[test]
+fn copies_of_another_users_ring() {
+    if !may_do_all() {
+        return;
+    }
+    let dir = Dir::new();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    for (data, ctl, copy, observe, info) in [
+        (0o644, 0o666, "ok", "ok", "info"),
+        (0o644, 0o600, "PermissionDenied", "ok", "info-without-ctl"),
+        (0o600, 0o666, "PermissionDenied", "PermissionDenied", ""),
+    ] {
+        let mut tx = dir.create("r").permissions(data, ctl).producer().unwrap();
+        tx.send(b"for others").unwrap();
+        // Everything of it is another's: its directory too.
+        let all = ["", "r", "r/data", "r/ctl", "r/owner", "r/life.1"];
+        all.iter().for_each(|path| chown(dir.path().join(path), Some(65_534), Some(65_534)).unwrap());
+        let subscribed = tried(&dir, SOMEBODY, "subscribe");
+        assert_eq!(subscribed, "Untrusted { uid: 65534 }");
+        assert_eq!(tried(&dir, SOMEBODY, "copy"), copy, "{data:o} {ctl:o}");
+        assert_eq!(tried(&dir, SOMEBODY, "observe"), observe, "{data:o} {ctl:o}");
+        if !info.is_empty() {
+            assert_eq!(tried(&dir, SOMEBODY, info), "ok");
+        }
+        assert_eq!(tried(&dir, SOMEBODY, "remove"), "PermissionDenied");
+        assert!(dir.open("r").info().unwrap().subscribers.is_empty());
+        drop(tx);
+        chown(dir.path(), Some(0), Some(0)).unwrap();
+        assert!(dir.entries().is_empty());
+    }
 }
 
 /// Without a directory named, `$ANNULUS_DIR` is used; if that is empty, the user's own in `/dev/shm`.

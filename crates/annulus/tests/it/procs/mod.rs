@@ -1,13 +1,18 @@
 //! Tests with several real processes: this binary runs itself again, in a role.
 
 mod child;
+mod copies;
 mod creators;
 mod death;
 mod flow;
 mod fork;
+mod hostile;
 mod leftovers;
 mod limits;
+mod memory;
 mod roles;
 mod sandbox;
+#[cfg(feature = "shared_memory")]
+mod shmem;
 mod stepped;
 mod takeover;

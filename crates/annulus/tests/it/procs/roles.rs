@@ -6,7 +6,7 @@ use std::time::Duration;
 use annulus::{Align, Create, FenceMode, Open, RecvError, Ring, Waiting};
 
 use super::child::{ROLE, die_with_parent, listen, say};
-use super::{fork, limits, sandbox};
+use super::{copies, fork, hostile, limits, memory, sandbox};
 use crate::support::{LONG, payload, thread_id};
 
 /// Length of the record of a number, and what it holds, known to both sides.
@@ -51,6 +51,10 @@ fn role() {
     match role {
         "publish" => publish(ring().capacity(16384).align(Align::Packed), words[2].parse().unwrap()),
         "consume" => consume(open(), waiting_of(words[2])),
+        "torrent" => copies::torrent(ring(), words[2].parse().unwrap()),
+        "long-lived" => copies::long_lived(words[0], words[1], words[2].parse().unwrap()),
+        "locked" => memory::locked(words[0]),
+        "on-huge-pages" => memory::on_huge_pages(words[0]),
         "flood" => flood(ring().capacity(16384)),
         "end" => end(ring().capacity(4096), words[2]),
         "hold" => hold(open()),
@@ -68,6 +72,8 @@ fn role() {
         "as-user" => limits::as_user(words),
         "sandboxed-sender" => sandbox::sender(words[0], fence_of(words[1])),
         "sandboxed-receiver" => sandbox::receiver(words[0]),
+        "scribble" => hostile::scribble(words[0], words[1], words[2]),
+        "sandboxed-copier" => sandbox::copier(words[0], words[1]),
         "refused-producer" => {
             sandbox::refuse_membarrier();
             publish(ring().capacity(16384), words[2].parse().unwrap());
@@ -76,6 +82,12 @@ fn role() {
             sandbox::refuse_membarrier();
             consume(open(), waiting_of(words[2]));
         }
+        #[cfg(feature = "shared_memory")]
+        "shmem-owner" => super::shmem::owner(words[0], words[1]),
+        #[cfg(feature = "shared_memory")]
+        "shmem-publish" => super::shmem::publish(words[0], words[1].parse().unwrap()),
+        #[cfg(feature = "shared_memory")]
+        "shmem-hold" => super::shmem::hold(words[0]),
         other => panic!("no role {other}"),
     }
     std::process::exit(0);

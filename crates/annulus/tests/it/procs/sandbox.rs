@@ -7,6 +7,7 @@ use std::time::Duration;
 use annulus::{FenceMode, Ring, Waiting};
 
 use super::child::{Child, listen, say};
+use crate::copiers::{KINDS, Kind};
 use crate::support::{Dir, in_time, thread_id, until_asleep};
 
 /// Fits in the ring with room to spare, so that nobody is ever blocked.
@@ -100,6 +101,27 @@ fn sending_makes_no_system_call() {
     }
 }
 
+/// Receives copies without being able to make a system call; the clock is let through, where it is one.
+pub(super) fn copier(dir: &str, kind: &str) {
+    let kind = if kind == "observer" { Kind::Observer } else { Kind::Copying };
+    let mut rx = kind.open(Ring::open("r").dir(dir).waiting(Waiting::spin()));
+    let mut buf = [0; 8];
+    // The first wait asks whether the producer lives, and not again for an hour.
+    assert!(rx.recv_timeout(&mut buf, Duration::ZERO).is_err());
+    say("ready");
+    assert_eq!(listen(), "go");
+    allow_only(&[libc::SYS_exit_group, libc::SYS_clock_gettime]);
+    let mut n = 0;
+    while n < COUNT {
+        // Now and then the newest, and on from there.
+        let received =
+            if n % 1000 == 500 { rx.latest(&mut buf).unwrap() } else { rx.recv(&mut buf).unwrap() };
+        assert!(buf == received.sequence.to_le_bytes() && received.sequence >= n);
+        n = received.sequence + 1;
+    }
+    leave();
+}
+
 /// That the test above can fail: with a reader asleep the same process is killed by its first send.
 #[test]
 fn waking_is_a_system_call() {
@@ -139,6 +161,46 @@ fn receiving_makes_no_system_call() {
         let status = receiver.wait();
         assert_eq!((status.code(), status.signal()), (Some(0), None));
     });
+}
+
+/// Neither does one of a reader that copies; and no send does with an observer attached, that spins or naps.
+#[test]
+fn copying_makes_no_system_call() {
+    for kind in ["observer", "copying"] {
+        in_time(move || {
+            let dir = Dir::new();
+            let mut tx = dir.create("r").capacity(CAPACITY).liveness(HOUR).producer().unwrap();
+            let mut receiver = Child::start("sandboxed-copier", &[dir.text(), kind]);
+            receiver.expect("ready");
+            (0..COUNT / 2).for_each(|n| tx.send(&n.to_le_bytes()).unwrap());
+            receiver.tell("go");
+            (COUNT / 2..COUNT).for_each(|n| tx.send(&n.to_le_bytes()).unwrap());
+            let status = receiver.wait();
+            assert_eq!((status.code(), status.signal()), (Some(0), None));
+        });
+    }
+    for waiting in [Waiting::spin(), Waiting::park_after(0)] {
+        in_time(move || {
+            let dir = Dir::new();
+            let mut sender = Child::start("sandboxed-sender", &[dir.text(), "asymmetric"]);
+            sender.expect("ready");
+            let [observer, copying] = KINDS.map(|kind| kind.open(dir.open("r").waiting(waiting)));
+            // The one that would have to be woken does not sleep.
+            let mut rx = copying;
+            rx.set_waiting(Waiting::spin());
+            let napping = std::thread::spawn(move || {
+                let mut rx = observer;
+                (0..COUNT).filter(|_| rx.recv(&mut [0; 8]).is_ok()).count() as u64
+            });
+            sender.tell("go");
+            for n in 0..COUNT {
+                assert_eq!(rx.recv(&mut [0; 8]).unwrap().sequence, n);
+            }
+            let status = sender.wait();
+            assert_eq!((status.code(), status.signal()), (Some(0), None));
+            assert_eq!(napping.join().unwrap(), COUNT);
+        });
+    }
 }
 
 /// membarrier is refused, to the producer, to the reader, to both: slower but correct; every record comes.

@@ -1,0 +1,182 @@
+//! The second way to sleep: process-shared POSIX semaphores, for systems without futexes.
+//!
+//! The protocol of [`doorbell`](crate::doorbell) is the same. What a futex does in the kernel, to compare and
+//! to sleep in one step, is a declaration here, one for each semaphore:
+//!
+//! ```text
+//! sleeper:  take left posts; declare; FULL fence; bell as seen?  wait; withdraw
+//! waker:    bell moved on; FULL fence; for each declaration: take it; post
+//!
+//! awake ──declare──► asleep ──take──► taken ──take again──► awake
+//!   ▲                   └─withdraw──┬───┘
+//!   └───────────────────────────────┘
+//! ```
+//!
+//! Race: the sleeper declares while the waker moves the bell. Either the waker sees the declaration and
+//! posts, or the sleeper sees that the bell has moved.
+//!
+//! **One semaphore for each sleeper.** Of one for all, a sleeper could take the post that was meant for
+//! another, and the dead would keep theirs.
+//!
+//! **Posts do not pile up.** A declaration is taken at most once, and at most once again after that, so it is
+//! worth two posts at most; and before a declaration the sleeper takes two, if there are as many. Those are
+//! left from declarations that are over: its own, which time or the bell ended before the post came, or a
+//! dead owner's. So there are never more than two, and one for each waker that was held up between taking and
+//! posting. A left post costs a wake for nothing.
+//!
+//! **A semaphore is made once**, by the ring's creator, and never again: whoever gets a slot cannot know
+//! whether a waker is about to post to it.
+//!
+//! **A waker that dies** between taking and posting leaves a sleeper that nobody sees any more. Its timeout
+//! ends that; for a reader also the wake for everyone after a takeover, which takes such a declaration again.
+
+use core::time::Duration;
+
+use crate::doorbell::{Park, READERS};
+use crate::layout::{CtlHead, Slot};
+use crate::sync::FutexWord;
+use crate::words::{Asleep, Plain64};
+
+/// Posts that one declaration can be worth, and so as many as are taken before the next.
+const POSTS: usize = 2;
+
+/// What a semaphore lies in: room for a process-shared `sem_t`. Whoever maps `ctl` can write it, so it may
+/// hold anything.
+pub type Words = [Plain64; 4];
+
+/// What sleeping on semaphores asks of the system. A post orders what came before it before what comes after
+/// the wait that takes it, as POSIX has it.
+///
+/// Whatever the words hold, the worst is a wait that ends early, or at its timeout.
+pub trait Semaphores {
+    /// Adds a post: one waiter goes on, or the next one does not sleep. Never blocks.
+    fn post(&self, words: &Words);
+
+    /// Takes a post if there is one; never sleeps. Says whether it did.
+    fn try_wait(&self, words: &Words) -> bool;
+
+    /// Sleeps until there is a post, and takes it; or until `timeout` has passed (`None`: no limit). May
+    /// return early for no reason, but where the words are no semaphore any more it naps for a while: whoever
+    /// waits looks and waits again, and would spin.
+    fn wait(&self, words: &Words, timeout: Option<Duration>);
+
+    /// As [`Park::heavy`].
+    fn heavy(&self) -> bool;
+}
+
+impl<S: Semaphores + ?Sized> Semaphores for &S {
+    fn post(&self, words: &Words) {
+        (**self).post(words);
+    }
+
+    fn try_wait(&self, words: &Words) -> bool {
+        (**self).try_wait(words)
+    }
+
+    fn wait(&self, words: &Words, timeout: Option<Duration>) {
+        (**self).wait(words, timeout);
+    }
+
+    fn heavy(&self) -> bool {
+        (**self).heavy()
+    }
+}
+
+/// The readers' doorbell, `rings`, over the semaphores of their slots: a reader sleeps on its own slot's, and
+/// the producer posts to those who sleep.
+#[derive(Clone, Copy, Debug)]
+pub struct ReaderSemaphores<'a, S> {
+    /// All slots of the ring.
+    pub slots: &'a [Slot],
+    /// The slot of the reader that sleeps through this, which holds its lock. Without one, as for a producer,
+    /// [`wait`](Park::wait) returns at once.
+    pub own: Option<usize>,
+    /// Who waits and posts.
+    pub system: S,
+}
+
+impl<S: Semaphores> Park for ReaderSemaphores<'_, S> {
+    fn wait(&self, word: &FutexWord, seen: u32, bits: u32, timeout: Option<Duration>) {
+        let own = self.own.and_then(|i| self.slots.get(i)).filter(|_| bits & READERS != 0);
+        if let Some(slot) = own {
+            wait(&self.system, &slot.asleep, &slot.semaphore, word, seen, timeout);
+        }
+    }
+
+    /// Posts to at most `count` of the slots that declared themselves asleep, if `bits` has [`READERS`];
+    /// returns to how many. All bits mean everyone, so also those whose declaration another waker has taken.
+    fn wake(&self, _: &FutexWord, count: u32, bits: u32) -> u32 {
+        if bits & READERS == 0 {
+            return 0;
+        }
+        let take = if bits == u32::MAX { Asleep::take_again } else { Asleep::take };
+        Asleep::before_looking();
+        let mut posted = 0;
+        for slot in self.slots {
+            if posted == count {
+                break;
+            }
+            if take(&slot.asleep) {
+                self.system.post(&slot.semaphore);
+                posted += 1;
+            }
+        }
+        posted
+    }
+
+    fn heavy(&self) -> bool {
+        self.system.heavy()
+    }
+}
+
+/// The producer's doorbell, `room`, over a semaphore of its own: there is only one producer, and a post left
+/// by a dead one is a wake for nothing for the next.
+#[derive(Clone, Copy, Debug)]
+pub struct RoomSemaphore<'a, S> {
+    /// Where the semaphore is.
+    pub ctl: &'a CtlHead,
+    /// Who waits and posts.
+    pub system: S,
+}
+
+impl<S: Semaphores> Park for RoomSemaphore<'_, S> {
+    fn wait(&self, word: &FutexWord, seen: u32, _: u32, timeout: Option<Duration>) {
+        wait(&self.system, &self.ctl.room_asleep, &self.ctl.room_semaphore, word, seen, timeout);
+    }
+
+    /// Posts if the producer declared itself asleep, and `count` is not 0; returns how often.
+    fn wake(&self, _: &FutexWord, count: u32, _: u32) -> u32 {
+        Asleep::before_looking();
+        if count == 0 || !self.ctl.room_asleep.take() {
+            return 0;
+        }
+        self.system.post(&self.ctl.room_semaphore);
+        1
+    }
+
+    fn heavy(&self) -> bool {
+        self.system.heavy()
+    }
+}
+
+/// Sleeps on a semaphore, whose only sleeper this is, while `word` holds `seen`.
+fn wait(
+    system: &impl Semaphores,
+    asleep: &Asleep,
+    semaphore: &Words,
+    word: &FutexWord,
+    seen: u32,
+    timeout: Option<Duration>,
+) {
+    // Before the declaration: what is posted for it is never taken here.
+    for _ in 0..POSTS {
+        if !system.try_wait(semaphore) {
+            break;
+        }
+    }
+    asleep.declare();
+    if word.glance() == seen {
+        system.wait(semaphore, timeout);
+    }
+    asleep.withdraw();
+}

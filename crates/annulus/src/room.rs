@@ -1,0 +1,257 @@
+//! How a producer comes by room: it frees the slots of the dead, gives up the slow where the ring allows, and
+//! sleeps until a reader has read.
+
+use std::time::{Duration, Instant};
+
+use annulus_core::doorbell::{Light, Slept, sleep_for_room, stop_waiting};
+use annulus_core::header::HEADER_BYTES;
+use annulus_core::ladder::{Ladder, Rung};
+use annulus_core::layout::Counter;
+use annulus_core::memory::{Mirror, Shared};
+use annulus_core::shape::Shape;
+use annulus_core::words::NO_CURSOR;
+use annulus_core::writer::{Full, Refusal, Writer};
+
+use crate::bells::RoomBell;
+use crate::error::WaitError;
+use crate::life::{is_slot_held, try_lock_slot, unlock_slot};
+use crate::producer::Producer;
+
+/// A producer's first sleep for room: short, since a reader that goes on without a fence may miss the
+/// declaration once.
+const FIRST_SLEEP: Duration = Duration::from_millis(1);
+/// Between two looks for room: a pause of the processor for so many bytes of a full ring, which readers work
+/// through meanwhile, but no more than so many pauses.
+const BYTES_A_PAUSE: u64 = 1024;
+const LONGEST_PAUSE: u64 = 64;
+/// Where nobody may sleep, a blocked producer naps.
+const NAP: Duration = Duration::from_micros(50);
+/// No cursor reaches it: who waits for it waits for whatever else ends the wait.
+const NO_POSITION: u64 = u64::MAX - 1;
+
+/// Since when a producer has been refused room, for rings that give up slow readers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Refused {
+    since: Instant,
+    /// Where it was then: a refusal further on is another one.
+    tail: u64,
+}
+
+impl Producer {
+    /// Waits until the ring has `n` living subscribers of any kind; observers are not known to anybody.
+    ///
+    /// For a producer that starts first and wants its first records read by all. Nothing keeps a subscriber from
+    /// leaving a moment later.
+    ///
+    /// # Errors
+    ///
+    /// [`WaitError::TooMany`] if the ring has fewer places.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use annulus::Ring;
+    /// # let dir = format!("/dev/shm/annulus-doc-wait-{}", std::process::id());
+    /// let mut tx = Ring::create("jobs").dir(&dir).producer()?;
+    /// let path = dir.clone();
+    /// let reader = std::thread::spawn(move || {
+    ///     let rx = Ring::open("jobs").dir(path).subscribe().unwrap();
+    ///     rx.recv().unwrap().to_vec()
+    /// });
+    /// tx.wait_for_subscribers(1)?;
+    /// tx.send(b"the first")?;
+    /// assert_eq!(reader.join().unwrap(), b"the first");
+    /// # drop(tx);
+    /// # std::fs::remove_dir(dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn wait_for_subscribers(&self, n: u32) -> Result<(), WaitError> {
+        self.wait_until_joined(n, None)
+    }
+
+    /// The same, waiting at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`WaitError`].
+    pub fn wait_for_subscribers_timeout(&self, n: u32, timeout: Duration) -> Result<(), WaitError> {
+        self.wait_until_joined(n, Instant::now().checked_add(timeout))
+    }
+
+    fn wait_until_joined(&self, n: u32, deadline: Option<Instant>) -> Result<(), WaitError> {
+        let max = self.memory.slots().len() as u32;
+        if n > max {
+            return Err(WaitError::TooMany { max });
+        }
+        let outcome = loop {
+            let present = self.subscribers();
+            if present >= n {
+                break Ok(());
+            }
+            let now = Instant::now();
+            if deadline.is_some_and(|deadline| now >= deadline) {
+                break Err(WaitError::TimedOut { present });
+            }
+            let left = deadline.map_or(self.reaping.interval(), |deadline| deadline - now);
+            if self.light == Light::Never {
+                std::thread::sleep(left.min(NAP));
+                continue;
+            }
+            // Joiners ring as readers do that find the ring empty: behind a fence.
+            let limits = [Some(left.min(self.reaping.interval())); 2];
+            let bell = RoomBell::of(&self.memory);
+            sleep_for_room(self.memory.ctl(), NO_POSITION, &bell, limits, || self.subscribers() >= n);
+        };
+        stop_waiting(self.memory.ctl());
+        outcome
+    }
+
+    /// Living subscribers that have joined.
+    fn subscribers(&self) -> u32 {
+        let joined = |(i, slot): &(usize, &annulus_core::layout::Slot)| {
+            slot.is_active() && slot.cursor.look() != NO_CURSOR && is_slot_held(&self.holdings.ctl, *i as u32)
+        };
+        self.memory.slots().iter().enumerate().filter(joined).count() as u32
+    }
+
+    /// Tries once more if the ring was full and a dead subscriber was in the way.
+    #[cold]
+    pub(crate) fn after_reaping<T>(
+        &mut self,
+        refusal: Refusal,
+        mut attempt: impl FnMut(&mut Writer, &Shared<'_, Mirror<'_>>) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let Refusal::Full(full) = refusal else { return Err(refusal) };
+        self.writer.note_full(self.memory.shared());
+        let now = Instant::now();
+        if self.reap(full, now) || self.give_up(full, now) {
+            attempt(&mut self.writer, self.memory.shared())
+        } else {
+            Err(refusal)
+        }
+    }
+
+    /// Tries until it succeeds, the deadline has passed, or it is too large.
+    pub(crate) fn wait_for<T>(
+        &mut self,
+        refusal: Refusal,
+        deadline: Option<Instant>,
+        attempt: impl FnMut(&mut Writer, &Shared<'_, Mirror<'_>>) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let outcome = self.keep_trying(refusal, deadline, attempt);
+        stop_waiting(self.memory.ctl());
+        outcome
+    }
+
+    fn keep_trying<T>(
+        &mut self,
+        refusal: Refusal,
+        deadline: Option<Instant>,
+        mut attempt: impl FnMut(&mut Writer, &Shared<'_, Mirror<'_>>) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let Refusal::Full(mut full) = refusal else { return Err(refusal) };
+        self.writer.note_full(self.memory.shared());
+        let mut ladder = Ladder::new(self.waiting);
+        let pauses = (self.writer.shape().capacity() / BYTES_A_PAUSE).clamp(1, LONGEST_PAUSE);
+        loop {
+            let rung = ladder.step();
+            // A deadline for readers counts from the first refusal, and none is waited for that has none.
+            if ladder.due(rung) || self.evict_after.is_some() {
+                let now = Instant::now();
+                self.reap(full, now);
+                self.give_up(full, now);
+                if deadline.is_some_and(|deadline| now >= deadline) {
+                    return attempt(&mut self.writer, self.memory.shared());
+                }
+                if rung == Rung::Park {
+                    self.sleep(full, deadline.map(|deadline| deadline - now));
+                }
+            }
+            match rung {
+                // A full ring holds work for its readers; each look at their cursors slows them down.
+                Rung::Spin | Rung::Pause => (0..pauses).for_each(|_| annulus_core::sync::relax()),
+                Rung::Yield => std::thread::yield_now(),
+                Rung::Park => {}
+            }
+            match attempt(&mut self.writer, self.memory.shared()) {
+                Err(Refusal::Full(still)) => full = still,
+                other => return other,
+            }
+        }
+    }
+
+    /// Sleeps until a reader says that the wanted position is reached.
+    fn sleep(&mut self, full: Full, left: Option<Duration>) {
+        let patience = match (self.evict_after, self.refused) {
+            (Some(patience), Some(refused)) => patience.saturating_sub(refused.since.elapsed()),
+            _ => Duration::MAX,
+        };
+        let at_most = |limit: Duration| left.map_or(limit, |left| left.min(limit)).min(patience);
+        if self.light == Light::Never {
+            std::thread::sleep(at_most(NAP));
+            return;
+        }
+        let limits = [at_most(FIRST_SLEEP), at_most(self.reaping.interval())].map(Some);
+        let shared = self.memory.shared();
+        let end = end_of(full, self.writer.shape());
+        let writer = &mut self.writer;
+        let bell = RoomBell::of(&self.memory);
+        let slept =
+            sleep_for_room(shared.ctl, full.wanted, &bell, limits, || writer.extend(shared, end).is_ok());
+        if slept == Slept::Woken {
+            shared.producer.count(Counter::Sleeps, 1);
+        }
+    }
+
+    /// Goes on without the readers that are in the way, if the ring allows that and they have been waited for long
+    /// enough. Says whether it did.
+    fn give_up(&mut self, full: Full, now: Instant) -> bool {
+        let Some(patience) = self.evict_after else { return false };
+        let tail = self.writer.tail();
+        let refused = self.refused.filter(|refused| refused.tail == tail);
+        let refused = *self.refused.insert(refused.unwrap_or(Refused { since: now, tail }));
+        if now.saturating_duration_since(refused.since) < patience {
+            return false;
+        }
+        let shared = self.memory.shared();
+        match self.writer.evict(shared, end_of(full, self.writer.shape())) {
+            Ok(evicted) => {
+                shared.producer.count(Counter::Evicted, evicted);
+                true
+            }
+            // A batch that fills the ring by itself, which no reader is to blame for.
+            Err(_) => false,
+        }
+    }
+
+    /// Frees the slots of dead subscribers that are in the way, at most once per liveness interval. Their
+    /// locks tell: the kernel drops them when the holder dies. Says whether it freed any.
+    fn reap(&self, full: Full, now: Instant) -> bool {
+        if !self.reaping.is_due(now) {
+            return false;
+        }
+        let mut freed = 0;
+        for (i, slot) in self.memory.slots().iter().enumerate() {
+            let cursor = slot.cursor.look();
+            if !self.writer.counts(cursor) || cursor >= full.wanted {
+                continue;
+            }
+            if matches!(try_lock_slot(&self.holdings.ctl, i as u32), Ok(true)) {
+                // Under the lock the slot is nobody's, whatever its words say, and stays so until it is unlocked.
+                slot.vacate();
+                freed += 1;
+                // Unlocking what we hold does not fail; were it to, the slot would only stay unused.
+                let _ = unlock_slot(&self.holdings.ctl, i as u32);
+            }
+        }
+        if freed > 0 {
+            self.memory.head().producer.count(Counter::Reaped, freed);
+        }
+        freed > 0
+    }
+}
+
+/// The end of the record that was refused, or of the smallest that would have been.
+fn end_of(full: Full, shape: &Shape) -> u64 {
+    full.wanted + shape.capacity() - HEADER_BYTES
+}

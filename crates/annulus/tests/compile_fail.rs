@@ -1,0 +1,14 @@
+//! What must not be a payload does not compile, and its error says what to do.
+//!
+//! `TRYBUILD=overwrite cargo test -p annulus --test compile_fail` writes the expected errors anew, for another
+//! compiler in `rust-toolchain.toml` or another wording; read the difference before it goes in.
+
+#[test]
+fn only_plain_bytes_are_payloads() {
+    let cases = trybuild::TestCases::new();
+    cases.pass("tests/compile_fail/pass/*.rs");
+    cases.compile_fail("tests/compile_fail/*.rs");
+    if cfg!(feature = "zerocopy-08") {
+        cases.compile_fail("tests/compile_fail/zerocopy_08/*.rs");
+    }
+}

@@ -1,0 +1,9 @@
+//! A `usize` is as long as the machine says.
+
+annulus::payload! {
+    struct Span {
+        len: usize,
+    }
+}
+
+fn main() {}

@@ -1,0 +1,259 @@
+//! Rings that lend nothing in place, and that give slow readers up.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use annulus::{
+    CopyError, ErrorKind, Producer, RecvError, Resume, SendTimeoutError, TryCopyError, TrySendError, Waiting,
+};
+
+use crate::copiers::{Account, Copier, Kind};
+use crate::support::{Dir, LONG, helpful, in_time, no_forks, payload, thread_id, until_asleep};
+
+const PATIENCE: Duration = Duration::from_millis(5);
+
+fn evicting(dir: &Dir, patience: Duration) -> Producer {
+    dir.create("r").capacity(4096).no_in_place().evict_after(patience).producer().unwrap()
+}
+
+/// Reads what is there.
+fn drain(rx: &mut Copier, account: &mut Account) {
+    let mut buf = [0; 4096];
+    loop {
+        let got = match rx.try_recv(&mut buf) {
+            Ok(received) => Ok(received),
+            Err(TryCopyError::Lagged(lost)) => Err(CopyError::Lagged(lost)),
+            Err(TryCopyError::Empty) => return,
+            Err(other) => panic!("{other}"),
+        };
+        account.enter(got, &buf, |n| payload(n, 56));
+    }
+}
+
+/// A ring that lends nothing says so, and says what to do; readers that copy work.
+#[test]
+fn no_reading_in_place() {
+    let dir = Dir::new();
+    let mut tx = dir.create("r").capacity(4096).no_in_place().producer().unwrap();
+    let error = dir.open("r").subscribe().unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::CopyingOnly);
+    assert!(error.to_string().contains("; read copies with `subscribe_copying`"), "{error}");
+    helpful(&error);
+    let info = dir.open("r").info().unwrap();
+    assert!(info.no_in_place && info.evict_after.is_none() && info.subscribers.is_empty());
+    // Without a deadline a copying subscriber is waited for like any other.
+    let mut rx = Kind::Copying.open(dir.open("r"));
+    for n in 0..63 {
+        tx.try_send(&payload(n, 56)).unwrap();
+    }
+    assert!(matches!(tx.try_send(b""), Err(TrySendError::Full(behind)) if behind.bytes == 63 * 64));
+    assert!(matches!(tx.send_timeout(b"", PATIENCE), Err(SendTimeoutError::TimedOut(_))));
+    let mut account = Account::new(0);
+    drain(&mut rx, &mut account);
+    assert_eq!((account.received, account.lagged, dir.open("r").info().unwrap().evicted), (63, 0, 0));
+    // One that leaves, or is dropped with records unread, frees the producer.
+    while tx.try_send(b"").is_ok() {}
+    drop(rx);
+    (0..1000).for_each(|_| tx.try_send(b"").unwrap());
+}
+
+/// Readers that borrow cannot be given up, so a deadline alone is refused.
+#[test]
+fn a_deadline_needs_copies() {
+    let dir = Dir::missing();
+    for patience in [Duration::ZERO, PATIENCE, Duration::MAX] {
+        let error = dir.create("r").evict_after(patience).producer().unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::BadOption(_)), "{error}");
+        assert!(error.to_string().contains("; add `.no_in_place()`"), "{error}");
+        assert!(dir.open_or_create("r").evict_after(patience).producer().is_err());
+    }
+    assert!(!dir.path().exists());
+}
+
+/// With no patience a subscriber never holds the producer back, whichever verb it sends with; what the subscriber
+/// lost it is told exactly, and the ring says how many were given up and what they lost.
+#[test]
+fn with_no_patience_nobody_is_waited_for() {
+    in_time(|| {
+        type Verb = (&'static str, fn(&mut Producer));
+        let verbs: [Verb; 6] = [
+            ("send", |tx| tx.send(&payload(tx.sequence(), 56)).unwrap()),
+            ("try_send", |tx| tx.try_send(&payload(tx.sequence(), 56)).unwrap()),
+            ("send_timeout", |tx| tx.send_timeout(&payload(tx.sequence(), 56), Duration::ZERO).unwrap()),
+            ("claim", |tx| {
+                let bytes = payload(tx.sequence(), 56);
+                let mut claim = tx.claim(56).unwrap();
+                claim.write_at(0, &bytes);
+                claim.commit();
+            }),
+            ("try_claim", |tx| {
+                let bytes = payload(tx.sequence(), 56);
+                let mut claim = tx.try_claim(56).unwrap();
+                claim.write_at(0, &bytes);
+                claim.commit();
+            }),
+            ("try_send_batch", |tx| {
+                let n = tx.sequence();
+                assert_eq!(tx.try_send_batch((n..n + 7).map(|n| payload(n, 56))).unwrap(), 7);
+            }),
+        ];
+        for (how, send) in verbs {
+            for resume in [Resume::Oldest, Resume::Newest] {
+                let dir = Dir::new();
+                let mut tx = evicting(&dir, Duration::ZERO);
+                let mut slow = Kind::Copying.open(dir.open("r").resume(resume));
+                let mut fast = Kind::Copying.open(dir.open("r"));
+                let (mut slow_has, mut fast_has) = (Account::new(0), Account::new(0));
+                for round in 1..=20 {
+                    for _ in 0..100 {
+                        send(&mut tx);
+                        drain(&mut fast, &mut fast_has);
+                    }
+                    let info = dir.open("r").info().unwrap();
+                    assert_eq!(
+                        (info.evicted, info.full > 0),
+                        (round, true),
+                        "{how}: once until it has rejoined"
+                    );
+                    drain(&mut slow, &mut slow_has);
+                    assert_eq!(slow_has.next, tx.sequence(), "{how}");
+                    let info = dir.open("r").info().unwrap();
+                    let lost: Vec<u64> = info.subscribers.iter().map(|subscriber| subscriber.lost).collect();
+                    assert_eq!(lost, [slow_has.lagged, 0], "{how}");
+                    assert_eq!((info.lost, info.evict_after), (slow_has.lagged, Some(Duration::ZERO)));
+                }
+                fast_has.balances(tx.sequence());
+                slow_has.balances(tx.sequence());
+                assert_eq!((fast_has.lagged, slow_has.lagged >= 20 * 40), (0, true), "{how}: {slow_has:?}");
+            }
+        }
+    });
+}
+
+/// With patience a send waits so long for a slow subscriber, once, and one that reads meanwhile is not given up.
+#[test]
+fn a_slow_reader_is_waited_for_so_long() {
+    in_time(|| {
+        for waiting in [Waiting::park_after(0), Waiting::yielding(), Waiting::spin()] {
+            let patience = PATIENCE * 4;
+            let dir = Dir::new();
+            let mut tx = evicting(&dir, patience);
+            tx.set_waiting(waiting);
+            let mut slow = Kind::Copying.open(dir.open("r"));
+            let (mut slow_has, begin) = (Account::new(0), Instant::now());
+            for n in 0..63 {
+                tx.try_send(&payload(n, 56)).unwrap();
+            }
+            // Who does not wait is refused until the time is over, and counts from its first refusal on.
+            assert!(matches!(tx.try_send(b""), Err(TrySendError::Full(_))));
+            let refused = Instant::now();
+            assert_eq!(dir.open("r").info().unwrap().evicted, 0);
+            // One record read is room for one.
+            assert_eq!(slow_has.enter(slow.recv(&mut [0; 56]), &payload(0, 56), |n| payload(n, 56)), None);
+            tx.send(&payload(63, 56)).unwrap();
+            assert_eq!(dir.open("r").info().unwrap().evicted, 0, "given up after {:?}", begin.elapsed());
+            let full = Instant::now();
+            for n in 64..200 {
+                tx.send(&payload(n, 56)).unwrap();
+            }
+            assert!(full.elapsed() >= patience && refused.elapsed() >= patience, "{:?}", full.elapsed());
+            assert_eq!(dir.open("r").info().unwrap().evicted, 1);
+            drain(&mut slow, &mut slow_has);
+            slow_has.balances(200);
+            assert!(slow_has.lagged >= 100, "{slow_has:?}");
+            // It is a subscriber like before: waited for again, and given up again.
+            for n in 200..263 {
+                tx.try_send(&payload(n, 56)).unwrap();
+            }
+            assert!(tx.try_send(b"").is_err());
+            let again = Instant::now();
+            while tx.try_send(&payload(263, 56)).is_err() {
+                assert!(again.elapsed() < LONG);
+                thread::yield_now();
+            }
+            assert!(again.elapsed() + Duration::from_millis(1) >= patience, "{:?}", again.elapsed());
+            drain(&mut slow, &mut slow_has);
+            slow_has.balances(264);
+            assert_eq!(dir.open("r").info().unwrap().evicted, 2);
+        }
+    });
+}
+
+/// A batch larger than the ring, over a subscriber that does not read and one that sleeps: it ends, and both are told
+/// exactly what they lost; the one asleep is woken.
+#[test]
+fn a_batch_over_readers_that_sleep() {
+    for patience in [Duration::ZERO, PATIENCE] {
+        in_time(move || {
+            let dir = Dir::new();
+            let mut tx = evicting(&dir, patience);
+            let mut slow = Kind::Copying.open(dir.open("r"));
+            let mut sleeper = Kind::Copying.open(dir.open("r").waiting(Waiting::park_after(0)));
+            let (say, tid) = std::sync::mpsc::channel();
+            let reader = thread::spawn(move || {
+                say.send(thread_id()).unwrap();
+                let mut account = Account::new(0);
+                assert_eq!(account.read_all(&mut sleeper, |n| payload(n, 56)), RecvError::Closed);
+                account
+            });
+            until_asleep(tid.recv().unwrap());
+            assert_eq!(tx.send_batch((0..3000).map(|n| payload(n, 56))), Ok(3000));
+            let mut slow_has = Account::new(0);
+            drain(&mut slow, &mut slow_has);
+            slow_has.balances(3000);
+            drop(tx);
+            reader.join().unwrap().balances(3000);
+        });
+    }
+}
+
+/// A batch that fills the ring by itself is no reader's fault: nobody is given up for what cannot be sent anyway.
+#[test]
+fn nobody_is_given_up_for_nothing() {
+    in_time(|| {
+        let dir = Dir::new();
+        let mut tx = evicting(&dir, Duration::ZERO);
+        let mut rx = Kind::Copying.open(dir.open("r"));
+        let mut account = Account::new(0);
+        for _ in 0..50 {
+            tx.send(&payload(tx.sequence(), 56)).unwrap();
+            let n = tx.sequence();
+            // The first takes half the ring, the second would take the other half and the header behind.
+            assert_eq!(tx.try_send_batch([payload(n, 2000), payload(n + 1, 2040)]), Ok(1));
+            let mut buf = [0; 4096];
+            let got = rx.recv(&mut buf);
+            account.enter(got, &buf, |n| payload(n, 56));
+            let got = rx.recv(&mut buf);
+            account.enter(got, &buf, |n| payload(n, 2000));
+        }
+        account.balances(100);
+        assert_eq!((account.lagged, dir.open("r").info().unwrap().evicted), (0, 0));
+    });
+}
+
+/// The next producer gives up readers as the one before did.
+#[test]
+fn a_takeover_keeps_the_deadline() {
+    in_time(|| {
+        let _alone = no_forks();
+        let dir = Dir::new();
+        let ring = || dir.open_or_create("r").capacity(4096).persistent(true);
+        let mut tx = ring().no_in_place().evict_after(PATIENCE).producer().unwrap();
+        let mut rx = Kind::Copying.open(dir.open("r"));
+        (0..50).for_each(|n| tx.send(&payload(n, 56)).unwrap());
+        drop(tx);
+        for error in [
+            ring().evict_after(PATIENCE).producer().unwrap_err(),
+            ring().no_in_place().evict_after(PATIENCE * 2).producer().unwrap_err(),
+        ] {
+            assert!(matches!(error.kind(), ErrorKind::BadOption(_) | ErrorKind::Mismatch { .. }), "{error}");
+        }
+        let mut tx = ring().producer().unwrap();
+        (50..200).for_each(|n| tx.send(&payload(n, 56)).unwrap());
+        let info = dir.open("r").info().unwrap();
+        assert_eq!((info.evicted, info.evict_after, info.takeovers), (1, Some(PATIENCE), 1));
+        let mut account = Account::new(0);
+        drain(&mut rx, &mut account);
+        account.balances(200);
+    });
+}
