@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use annulus::{Align, Create, FenceMode, Open, Ring, Waiting};
+use annulus::{Align, Clock, Create, FenceMode, HugePages, Open, Ring, Waiting, Wake};
 use clap::{Args, ValueEnum};
 
 /// Which ring.
@@ -28,9 +28,23 @@ impl Named {
         if let Some(dir) = &self.at.dir { open.dir(dir) } else { open }
     }
 
+    pub(crate) fn create(&self) -> Create {
+        self.placed(Ring::create(&self.name))
+    }
+
     pub(crate) fn open_or_create(&self) -> Create {
-        let create = Ring::open_or_create(&self.name);
+        self.placed(Ring::open_or_create(&self.name))
+    }
+
+    fn placed(&self, create: Create) -> Create {
         if let Some(dir) = &self.at.dir { create.dir(dir) } else { create }
+    }
+}
+
+impl At {
+    /// The directory, named or not.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.dir.clone().unwrap_or_else(Ring::default_dir)
     }
 }
 
@@ -94,43 +108,59 @@ impl From<Fence> for FenceMode {
     }
 }
 
-/// A number of bytes, as in `4096`, `64K`, `1M`, `2G`.
-pub(crate) fn bytes(text: &str) -> Result<usize, String> {
-    let (digits, shift) = match text.as_bytes().last() {
-        Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
-        Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
-        Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
-        _ => (text, 0),
-    };
-    let wrong =
-        |_| "a number of bytes is needed, with K, M or G behind it or nothing, as in `64K`".to_owned();
-    let number: usize = digits.parse().map_err(wrong)?;
-    number.checked_mul(1 << shift).ok_or_else(|| "no machine has so many bytes".to_owned())
+/// How sleepers are woken.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Bell {
+    /// By futex(2)
+    Futex,
+    /// By semaphores: where futex(2) is not allowed
+    Semaphore,
 }
 
-/// The same, from one byte on.
-pub(crate) fn some_bytes(text: &str) -> Result<usize, String> {
-    match bytes(text)? {
-        0 => Err("a block has at least one byte".to_owned()),
-        n => Ok(n),
+impl From<Bell> for Wake {
+    fn from(bell: Bell) -> Self {
+        match bell {
+            Bell::Futex => Self::Futex,
+            Bell::Semaphore => Self::Semaphore,
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::bytes;
+/// The clock of records that carry the time.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Stamp {
+    /// The processor's counter: the cheapest
+    Tsc,
+    /// The system's monotonic clock
+    Monotonic,
+}
 
-    #[test]
-    fn bytes_have_suffixes() {
-        for (text, n) in
-            [("0", 0), ("4096", 4096), ("64K", 65_536), ("64k", 65_536), ("3M", 3 << 20), ("2G", 2 << 30)]
-        {
-            assert_eq!(bytes(text), Ok(n), "{text}");
+impl From<Stamp> for Clock {
+    fn from(stamp: Stamp) -> Self {
+        match stamp {
+            Stamp::Tsc => Self::Tsc,
+            Stamp::Monotonic => Self::Monotonic,
         }
-        assert_eq!(bytes("18446744073709551615"), Ok(usize::MAX));
-        for text in ["", "K", "1KB", "-1", "1.5M", " 1", "18446744073709551615K", "99999999999999999999", "é"]
-        {
-            assert!(bytes(text).is_err(), "{text}");
+    }
+}
+
+/// Which pages records lie on.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Huge {
+    /// Those of the machine's base size
+    Never,
+    /// Huge ones that the kernel can find; /sys/kernel/mm/transparent_hugepage/shmem_enabled must allow them
+    Transparent,
+    /// Huge ones set aside by the system's owner: --dir is on hugetlbfs
+    Reserved,
+}
+
+impl From<Huge> for HugePages {
+    fn from(huge: Huge) -> Self {
+        match huge {
+            Huge::Never => Self::Never,
+            Huge::Transparent => Self::Transparent,
+            Huge::Reserved => Self::Reserved,
         }
     }
 }

@@ -5,12 +5,12 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use annulus_bench::{Bench, Error, Fence, Plan, Profile, Round, Row, System, Wait};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::args::bytes;
 use crate::end::{End, Result};
 use crate::stop::Stop;
+use crate::units::bytes;
 
 /// Measures rings, pipes and sockets between two processes, beside the floor of this machine.
 #[derive(Args, Debug)]
@@ -42,6 +42,12 @@ pub(crate) struct BenchArgs {
     /// What a producer pays for readers that may sleep: asymmetric, symmetric, spin
     #[arg(long, default_value_t = Fence::Asymmetric)]
     fence: Fence,
+    /// How sleepers of a ring are woken, a row for each: futex, semaphore
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "LIST", default_value = "futex")]
+    wake: Vec<Wakes>,
+    /// Also rings whose records carry their time: by the processor's counter, by CLOCK_MONOTONIC
+    #[arg(long)]
+    stamped: bool,
     /// Bytes of a ring
     #[arg(long, value_name = "BYTES", value_parser = bytes, default_value_t = 1 << 20)]
     capacity: usize,
@@ -54,6 +60,13 @@ pub(crate) struct BenchArgs {
     /// Write the times of each round as an interval log
     #[arg(long, value_name = "FILE")]
     hlog: Option<PathBuf>,
+}
+
+/// How sleepers are woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Wakes {
+    Futex,
+    Semaphore,
 }
 
 fn two_cpus(text: &str) -> std::result::Result<[usize; 2], String> {
@@ -114,7 +127,7 @@ impl BenchArgs {
         let preset = if self.quick { Plan::quick() } else { Plan::full() };
         Plan {
             benches: self.benches.clone().unwrap_or(preset.benches),
-            systems: self.systems.clone().unwrap_or(preset.systems),
+            systems: self.systems(preset.systems),
             sizes: self.sizes.clone().unwrap_or(preset.sizes),
             rounds: self.rounds.unwrap_or(preset.rounds),
             cpus: self.cpus,
@@ -125,6 +138,25 @@ impl BenchArgs {
             stop: stop.flag(),
             ..preset
         }
+    }
+}
+
+impl BenchArgs {
+    /// The systems that were asked for, annulus in all the kinds that were.
+    fn systems(&self, preset: Vec<System>) -> Vec<System> {
+        let asked = self.systems.clone().unwrap_or(preset);
+        let kinds = |system| match system {
+            System::Annulus => {
+                let wakes = self.wake.iter().map(|wake| match wake {
+                    Wakes::Futex => System::Annulus,
+                    Wakes::Semaphore => System::AnnulusSemaphore,
+                });
+                let stamped = [System::AnnulusTsc, System::AnnulusMonotonic];
+                wakes.chain(stamped.into_iter().filter(|_| self.stamped)).collect()
+            }
+            system => vec![system],
+        };
+        asked.into_iter().flat_map(kinds).collect()
     }
 }
 

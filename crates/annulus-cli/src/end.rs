@@ -51,11 +51,20 @@ pub(crate) fn say(what: &str) {
 }
 
 /// The library's sentences name its methods; a user of the command has options instead.
-const OPTIONS: [(&str, &str); 4] = [
+const OPTIONS: [(&str, &str); 13] = [
     ("`.wait(timeout)`", "`annulus sub --wait SECS`"),
     ("`.max_subscribers(..)`", "`annulus pub --max-subscribers N`"),
-    (" (`.permissions(..)`)", ""),
+    ("`.permissions(..)`", "`--mode`"),
+    ("`.dir(..)`", "`--dir`"),
     (", or `.allow_disk()`", ""),
+    ("`.no_in_place()`", "`--no-in-place`"),
+    ("use `open_or_create`, or another name", "remove it with `annulus rm`, or use another name"),
+    ("`subscribe_copying` or `observe`", "`annulus sub --copy` or `annulus tail`"),
+    ("`Start::Oldest`", "`--from oldest`"),
+    ("`Clock::Monotonic`", "`--stamped monotonic`"),
+    ("`HugePages`", "`annulus create --help`"),
+    ("`.trust_uid(", "`annulus sub --trust-uid "),
+    (")` if its processes", "` if its processes"),
 ];
 
 impl From<annulus::Error> for End {

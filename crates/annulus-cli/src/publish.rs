@@ -1,62 +1,76 @@
-//! `annulus pub`: standard input becomes records.
+//! `annulus pub`: standard input becomes records, or made-up ones are sent.
 
 use std::sync::mpsc::RecvTimeoutError;
-use std::thread;
-use std::time::Duration;
 
-use annulus::{Producer, SendError, SendTimeoutError};
+use annulus::{Producer, SendError, SendTimeoutError, WaitError};
 use clap::Args;
 
-use crate::args::{Fence, Named, Place, Wait, bytes, some_bytes};
-use crate::end::{End, Result, say};
+use crate::args::{Named, Wait};
+use crate::end::{End, Result};
+use crate::generate;
 use crate::input::{self, Cut, Records};
+use crate::kind::Kind;
 use crate::stop::{LOOK, Stop};
-
-/// How often it is looked how many subscribers there are.
-const LOOK_FOR_SUBSCRIBERS: Duration = Duration::from_millis(5);
+use crate::units::{count, rate, some_bytes};
 
 /// Publishes lines of standard input, each as a record without its newline, until its end.
 ///
-/// The ring is made if there is none, and is gone when this ends; readers get what was sent before. If the ring
-/// is there and its producer has died, the sequence goes on in it. A subscriber that is a full ring behind is
-/// waited for.
+/// The ring is made if there is none, and is gone when this ends, unless `create` made it; readers get what
+/// was sent before. If the ring is there and its producer has ended or died, the sequence goes on in it. A
+/// subscriber that is a full ring behind is waited for.
+///
+/// With --rate, --size or --count, records are made up instead: each is its number in the ring as 20 digits
+/// (the last ones if SIZE is less), followed by the letters of the alphabet, over and over, the first of
+/// which is the (number mod 26)th. A record that comes late, since the ring was full, does not delay those
+/// behind it.
 #[derive(Args, Debug)]
 pub(crate) struct PubArgs {
     #[command(flatten)]
     ring: Named,
     /// Publish blocks of SIZE bytes instead of lines; the last may be shorter
-    #[arg(long, value_name = "SIZE", value_parser = some_bytes)]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        value_parser = some_bytes,
+        conflicts_with_all = ["rate", "size", "count"]
+    )]
     raw: Option<usize>,
-    /// Bytes of a new ring, as in 65536, 64K, 1M, 2G; rounded up to a power of two [default: 1M]
-    #[arg(long, value_name = "BYTES", value_parser = bytes)]
-    capacity: Option<usize>,
-    /// Where records of a new ring begin [default: line]
-    #[arg(long, value_enum, value_name = "PLACE")]
-    align: Option<Place>,
-    /// Who pays for readers that sleep, in a new ring [default: asymmetric]
-    #[arg(long, value_enum, value_name = "FENCE")]
-    fence: Option<Fence>,
-    /// Places for subscribers in a new ring [default: 64]
-    #[arg(long, value_name = "N")]
-    max_subscribers: Option<u32>,
+    /// Publish N made-up records a second, as in `0.5`, `100`, `10k`; as many as there is room for if this is
+    /// not said
+    #[arg(long, value_name = "N", value_parser = rate)]
+    rate: Option<f64>,
+    /// Publish made-up records of so many bytes, as in `100`, `4K` [default: 64]
+    #[arg(long, value_name = "BYTES", value_parser = some_bytes)]
+    size: Option<usize>,
+    /// Publish N made-up records, as in `10`, `10k`, `1M`, and end
+    #[arg(long, value_name = "N", value_parser = count)]
+    count: Option<u64>,
     /// How to wait while the ring is full
     #[arg(long, visible_alias = "wait", value_enum, default_value_t = Wait::Park, value_name = "HOW")]
     waiting: Wait,
     /// Wait for N subscribers before anything is read, so that they miss nothing
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     subscribers: u32,
+    #[command(flatten)]
+    kind: Kind,
 }
 
-/// Publishes until standard input or a signal ends it.
+/// Publishes until standard input, the count or a signal ends it.
 pub(crate) fn run(args: &PubArgs) -> Result {
     let stop = Stop::on_signals()?;
-    let mut tx = args.producer()?;
-    let cut = args.raw.map_or(Cut::Lines, Cut::Blocks);
-    if let Some(len) = args.raw.filter(|size| *size > tx.max_len()) {
+    let mut tx = args.kind.ask(args.ring.open_or_create().waiting(args.waiting.into()))?.producer()?;
+    args.kind.tell_rounded(tx.capacity() as u64);
+    let made_up = args.rate.is_some() || args.size.is_some() || args.count.is_some();
+    let size = args.size.unwrap_or(generate::SIZE);
+    let longest = if made_up { Some(size) } else { args.raw };
+    if let Some(len) = longest.filter(|size| *size > tx.max_len()) {
         return Err(too_large(len, tx.max_len())); // before anybody waits for input
     }
-    args.wait_for_subscribers(&stop)?;
-    let chunks = input::read(cut, tx.max_len());
+    wait_for_subscribers(&tx, args.subscribers, &stop)?;
+    if made_up {
+        return generate::run(&mut tx, size, args.rate, args.count, &stop);
+    }
+    let chunks = input::read(args.raw.map_or(Cut::Lines, Cut::Blocks), tx.max_len());
     loop {
         match chunks.recv_timeout(LOOK) {
             Ok(Ok(chunk)) => send(&mut tx, chunk.records(), &stop)?,
@@ -67,47 +81,18 @@ pub(crate) fn run(args: &PubArgs) -> Result {
     }
 }
 
-impl PubArgs {
-    fn producer(&self) -> Result<Producer> {
-        // What was not said is left unsaid: a ring that is taken over has its own.
-        let mut create = self.ring.open_or_create().waiting(self.waiting.into());
-        if let Some(bytes) = self.capacity {
-            create = create.capacity(bytes);
-        }
-        if let Some(place) = self.align {
-            create = create.align(place.into());
-        }
-        if let Some(fence) = self.fence {
-            create = create.fence(fence.into());
-        }
-        if let Some(n) = self.max_subscribers {
-            create = create.max_subscribers(n);
-        }
-        let tx = create.producer()?;
-        if let Some(asked) = self.capacity.filter(|asked| *asked != tx.capacity()) {
-            say(&format!("the capacity of {asked} bytes is rounded up to {}", tx.capacity()));
-        }
-        Ok(tx)
-    }
-
-    fn wait_for_subscribers(&self, stop: &Stop) -> Result {
-        if self.subscribers == 0 {
-            return Ok(());
-        }
-        loop {
-            stop.check()?;
-            let info = self.ring.open().info()?;
-            if self.subscribers > info.max_subscribers {
-                let (n, max) = (self.subscribers, info.max_subscribers);
+fn wait_for_subscribers(tx: &Producer, n: u32, stop: &Stop) -> Result {
+    loop {
+        stop.check()?;
+        match tx.wait_for_subscribers_timeout(n, LOOK) {
+            Ok(()) => return Ok(()),
+            Err(WaitError::TimedOut { .. }) => {}
+            Err(WaitError::TooMany { max }) => {
                 return Err(End::Wrong(format!(
                     "{n} subscribers cannot come: the ring has places for {max}"
                 )));
             }
-            if info.subscribers.iter().filter(|one| one.alive).count() >= self.subscribers as usize {
-                return Ok(());
-            }
-            // There is no event for it yet: nobody tells a producer that a subscriber has come.
-            thread::sleep(LOOK_FOR_SUBSCRIBERS);
+            Err(other) => return Err(End::Lost(other.to_string())),
         }
     }
 }
@@ -130,7 +115,7 @@ fn send(tx: &mut Producer, mut records: Records<'_>, stop: &Stop) -> Result {
 }
 
 /// Waits for room for one record.
-fn send_one(tx: &mut Producer, record: &[u8], stop: &Stop) -> Result {
+pub(crate) fn send_one(tx: &mut Producer, record: &[u8], stop: &Stop) -> Result {
     loop {
         match tx.send_timeout(record, LOOK) {
             Ok(()) => return Ok(()),

@@ -1,12 +1,16 @@
 //! How a ring stands, as text and as JSON: the same fields by the same names.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
-use annulus::{Info, SubscriberInfo};
+use annulus::SubscriberInfo;
+
+use crate::look::Looked;
 
 /// The value of a field.
 #[derive(Debug)]
 enum Value {
+    /// Nothing, or not to be known.
+    None,
     Number(u64),
     Flag(bool),
     Text(String),
@@ -36,17 +40,35 @@ impl From<&str> for Value {
     }
 }
 
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::None, Into::into)
+    }
+}
+
 impl Value {
+    /// What is shown by the name that it has.
+    fn named(value: &impl Display) -> Self {
+        Self::Text(value.to_string())
+    }
+
+    /// In one line.
     fn text(&self) -> String {
         match self {
+            Self::None => "none".to_owned(),
             Self::Number(n) => n.to_string(),
             Self::Flag(yes) => if *yes { "yes" } else { "no" }.to_owned(),
-            Self::Text(text) => text.clone(),
+            Self::Text(text) => {
+                let mut line = Vec::new();
+                crate::tail::text(text.as_bytes(), &mut line);
+                String::from_utf8_lossy(&line).into_owned()
+            }
         }
     }
 
     fn json(&self) -> String {
         match self {
+            Self::None => "null".to_owned(),
             Self::Number(n) => n.to_string(),
             Self::Flag(yes) => yes.to_string(),
             Self::Text(text) => quoted(text),
@@ -55,59 +77,103 @@ impl Value {
 }
 
 /// All fields of a ring but its subscribers.
-fn fields(info: &Info) -> Vec<(&'static str, Value)> {
+fn fields(ring: &Looked) -> Vec<(&'static str, Value)> {
+    let Looked { info, files } = ring;
+    let nanos = |time: std::time::Duration| time.as_nanos() as u64; // of 64 bits in the ring
+    let kind = info.payload.as_ref();
     vec![
         ("name", info.name.as_str().into()),
-        ("capacity", info.capacity.into()),
-        ("max_len", info.max_len.into()),
-        ("align", info.align.to_string().as_str().into()),
-        ("fence", info.fence.to_string().as_str().into()),
-        ("persistent", info.persistent.into()),
         ("uuid", format!("{:032x}", info.uuid).as_str().into()),
         ("created_unix_ns", info.created_unix_ns.into()),
+        ("uid", files.uid.into()),
+        ("capacity", info.capacity.into()),
+        ("max_len", info.max_len.into()),
+        ("align", Value::named(&info.align)),
+        ("fence", Value::named(&info.fence)),
+        ("wake", Value::named(&info.wake)),
+        ("persistent", info.persistent.into()),
+        ("no_in_place", info.no_in_place.into()),
+        ("evict_after_ns", info.evict_after.map(nanos).into()),
+        ("retain", info.retain.into()),
+        ("clock", info.clock.map_or(Value::None, |clock| Value::named(&clock))),
+        ("liveness_ns", nanos(info.liveness).into()),
+        ("type", kind.map(|kind| kind.name.as_str()).into()),
+        ("type_size", kind.map(|kind| kind.size).into()),
+        ("type_align", kind.map(|kind| kind.align).into()),
+        ("type_fingerprint", kind.map(|kind| format!("{:016x}", kind.fingerprint)).as_deref().into()),
+        ("schema", schema(&info.schema)),
+        ("data_bytes", files.data_bytes.into()),
+        ("ctl_bytes", files.ctl_bytes.into()),
+        ("memory_bytes", files.memory_bytes.into()),
         ("state", info.state.into()),
         ("epoch", info.epoch.into()),
         ("producer_alive", info.producer_alive.into()),
-        ("producer_pid", info.producer_pid.into()),
+        ("producer_pid", (info.epoch > 0).then_some(info.producer_pid).into()),
         ("published", info.published.into()),
         ("bytes", info.bytes.into()),
         ("wakes", info.wakes.into()),
         ("full", info.full.into()),
         ("sleeps", info.sleeps.into()),
+        ("evicted", info.evicted.into()),
+        ("lost", files.shows_subscribers.then_some(info.lost).into()),
         ("reaped", info.reaped.into()),
         ("takeovers", info.takeovers.into()),
         ("max_subscribers", info.max_subscribers.into()),
     ]
 }
 
-fn subscriber(info: &SubscriberInfo) -> [(&'static str, Value); 5] {
+/// Text as it is; other bytes with those escaped that are not ASCII.
+fn schema(bytes: &[u8]) -> Value {
+    match bytes {
+        [] => Value::None,
+        _ => Value::Text(
+            String::from_utf8(bytes.to_vec()).unwrap_or_else(|_| bytes.escape_ascii().to_string()),
+        ),
+    }
+}
+
+fn subscriber(info: &SubscriberInfo) -> [(&'static str, Value); 7] {
     [
         ("slot", info.slot.into()),
         ("alive", info.alive.into()),
         ("pid", info.pid.into()),
+        ("kind", kind(info).into()),
         ("behind", info.behind.into()),
+        ("lost", info.lost.into()),
         ("sleeps", info.sleeps.into()),
     ]
 }
 
+/// How a subscriber reads.
+pub(crate) fn kind(info: &SubscriberInfo) -> &'static str {
+    if info.copying { "copying" } else { "in-place" }
+}
+
 /// A line for each field, and one for each subscriber.
-pub(crate) fn text(info: &Info) -> String {
+pub(crate) fn text(ring: &Looked) -> String {
     let mut text = String::new();
-    for (name, value) in fields(info) {
-        let _ = writeln!(text, "{name:<16} {}", value.text());
+    for (name, value) in fields(ring) {
+        let _ = writeln!(text, "{name}: {}", value.text());
     }
-    let _ = writeln!(text, "{:<16} {}", "subscribers", info.subscribers.len());
-    for one in &info.subscribers {
+    if !ring.files.shows_subscribers {
+        return text + "subscribers: none\n";
+    }
+    let _ = writeln!(text, "subscribers: {}", ring.info.subscribers.len());
+    for one in &ring.info.subscribers {
         let words = subscriber(one).map(|(name, value)| format!("{name} {}", value.text()));
-        let _ = writeln!(text, "  {}", words.join(", "));
+        let _ = writeln!(text, "subscriber: {}", words.join(", "));
     }
     text
 }
 
 /// One JSON object in one line.
-pub(crate) fn json(info: &Info) -> String {
-    let subscribers: Vec<_> = info.subscribers.iter().map(|one| object(&subscriber(one), "")).collect();
-    object(&fields(info), &format!(",\"subscribers\":[{}]", subscribers.join(",")))
+pub(crate) fn json(ring: &Looked) -> String {
+    let subscribers: Vec<_> = ring.info.subscribers.iter().map(|one| object(&subscriber(one), "")).collect();
+    let subscribers = match ring.files.shows_subscribers {
+        true => format!("[{}]", subscribers.join(",")),
+        false => "null".to_owned(),
+    };
+    object(&fields(ring), &format!(",\"subscribers\":{subscribers}"))
 }
 
 /// One JSON object for a ring that cannot be looked at.
@@ -136,8 +202,8 @@ fn quoted(text: &str) -> String {
     quoted
 }
 
-/// Rows below headings, each column as wide as its widest entry; numbers to the right. The last column may hold
-/// anything and is not padded.
+/// Rows below headings, each column as wide as its widest entry; numbers to the right. The last column may
+/// hold anything and is not padded.
 pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; N] = std::array::from_fn(width);

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -42,6 +43,23 @@ impl Stop {
         match self.signal.load(Ordering::Relaxed) {
             0 => Ok(()),
             signal => Err(End::Signal(signal as u8)),
+        }
+    }
+
+    /// Sleeps for a while, unless a signal has asked to end or does.
+    pub(crate) fn sleep(&self, time: Duration) -> Result {
+        self.sleep_until(Instant::now().checked_add(time))
+    }
+
+    /// Sleeps until a time, for ever if there is none, unless a signal has asked to end or does.
+    pub(crate) fn sleep_until(&self, time: Option<Instant>) -> Result {
+        loop {
+            self.check()?;
+            let left = time.map_or(LOOK, |time| time.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return Ok(());
+            }
+            thread::sleep(left.min(LOOK));
         }
     }
 

@@ -1,114 +1,51 @@
 //! `annulus sub`: records become lines of standard output.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::io::{BufWriter, Write};
 
-use annulus::{RecvError, RecvTimeoutError, Subscriber, TryRecvError};
 use clap::Args;
 
-use crate::args::{Named, Wait, some_bytes};
 use crate::end::{End, Result, say};
-use crate::stop::{LOOK, Stop};
+use crate::reader::{ReadArgs, Reader, Seen, Sink, output};
+use crate::stop::Stop;
+use crate::units::some_bytes;
 
-/// Bytes gathered before they are written, while more records are there.
-const GATHER: usize = 64 << 10;
-
-/// Prints the records of a ring, from now on, each as a line, until its producer ends.
+/// Prints the records of a ring, each as a line, until its producer ends.
 ///
-/// What has been read is written as soon as there is nothing more to read. A record that holds newlines prints as
-/// several lines. This reader holds the producer up when it is a full ring behind.
+/// What has been read is written as soon as there is nothing more to read. A record that holds newlines
+/// prints as several lines. The producer waits for this reader when it is a full ring behind; `tail` is not
+/// waited for.
 #[derive(Args, Debug)]
 pub(crate) struct SubArgs {
     #[command(flatten)]
-    ring: Named,
+    read: ReadArgs,
     /// Write the bytes of the records and nothing between them; says on stderr if they are not the blocks of
     /// SIZE bytes that `pub --raw SIZE` makes, of which only the last may be shorter
     #[arg(long, value_name = "SIZE", value_parser = some_bytes)]
     raw: Option<usize>,
-    /// Wait so many seconds for the ring to appear
-    #[arg(long, value_name = "SECS", value_parser = seconds)]
-    wait: Option<Duration>,
-    /// How to wait for records
-    #[arg(long, value_enum, default_value_t = Wait::Park, value_name = "HOW")]
-    waiting: Wait,
-    /// End after N records
-    #[arg(long, value_name = "N")]
-    count: Option<u64>,
-    /// Stay when the producer dies, and go on with the next one's records
+    /// Copy each record out and check it, instead of reading it in place: for rings of users whom one does
+    /// not trust, and for rings that lend nothing in place (--no-in-place)
     #[arg(long)]
-    stay: bool,
-}
-
-fn seconds(text: &str) -> std::result::Result<Duration, String> {
-    let seconds = text.parse().ok().and_then(|secs| Duration::try_from_secs_f64(secs).ok());
-    seconds.ok_or_else(|| "a number of seconds is needed, as in `5` or `0.5`".to_owned())
+    copy: bool,
+    /// Read the records of this user in place, as those of one's own and of root
+    #[arg(long, value_name = "UID", conflicts_with = "copy")]
+    trust_uid: Option<u32>,
 }
 
 /// Prints until the ring, the count, a reader's leaving or a signal ends it.
 pub(crate) fn run(args: &SubArgs) -> Result {
     let stop = Stop::on_signals()?;
-    let rx = args.subscribe(&stop)?;
-    // Not `io::stdout()`, which would look for newlines in all that is written.
-    let out = io::stdout().as_fd().try_clone_to_owned().map_err(|e| End::output(&e))?;
-    let mut out =
-        Output { to: BufWriter::with_capacity(GATHER, out.into()), block: args.raw, odd: None, told: false };
-    let done = copy(&rx, &mut out, args.count, &stop);
-    // Whatever the end is, what was received is written.
-    let flushed = out.flush();
-    done.and(flushed)
-}
-
-impl SubArgs {
-    fn subscribe(&self, stop: &Stop) -> Result<Subscriber> {
-        let deadline = self.wait.map(|wait| Instant::now().checked_add(wait));
-        loop {
-            let mut open = self.ring.open().waiting(self.waiting.into());
-            if self.stay {
-                open = open.stay();
-            }
-            let Some(deadline) = deadline else { return Ok(open.subscribe()?) };
-            // In parts, since the wait for a ring does not end by a signal.
-            let left = deadline.map_or(LOOK, |at| at.saturating_duration_since(Instant::now()));
-            match open.wait(left.min(LOOK)).and_then(annulus::Open::subscribe) {
-                Err(error) if error.is_not_found() && !left.is_zero() => stop.check()?,
-                done => return Ok(done?),
-            }
+    let reader = args.read.open(&stop, |mut open| {
+        if args.copy {
+            return open.subscribe_copying().map(|rx| Reader::Copying(rx, Vec::new()));
         }
-    }
-}
-
-/// Receives and writes.
-fn copy(rx: &Subscriber, out: &mut Output, count: Option<u64>, stop: &Stop) -> Result {
-    let mut received = 0;
-    while count.is_none_or(|count| received < count) {
-        stop.check()?;
-        let record = match rx.try_recv() {
-            Ok(record) => record,
-            Err(TryRecvError::Empty) => {
-                out.flush()?;
-                match rx.recv_timeout(LOOK) {
-                    Ok(record) => record,
-                    Err(RecvTimeoutError::TimedOut) => continue,
-                    Err(RecvTimeoutError::Ended(end)) => return ended(end),
-                    Err(other) => return Err(End::Lost(other.to_string())),
-                }
-            }
-            Err(TryRecvError::Ended(end)) => return ended(end),
-            Err(other) => return Err(End::Lost(other.to_string())),
-        };
-        out.record(&record, record.sequence())?;
-        received += 1;
-    }
-    Ok(())
-}
-
-fn ended(end: RecvError) -> Result {
-    match end {
-        RecvError::Closed => Ok(()),
-        lost => Err(End::Lost(lost.to_string())),
-    }
+        if let Some(uid) = args.trust_uid {
+            open = open.trust_uid(uid);
+        }
+        open.subscribe().map(Reader::InPlace)
+    })?;
+    let mut out = Output { to: output()?, block: args.raw, odd: None, told: false };
+    args.read.pump(reader, &mut out, &stop)
 }
 
 /// Where records go.
@@ -122,18 +59,24 @@ struct Output {
     told: bool,
 }
 
-impl Output {
-    fn record(&mut self, bytes: &[u8], sequence: u64) -> Result {
+impl Sink for Output {
+    fn record(&mut self, seen: Seen<'_>) -> Result {
         match self.block {
-            None => self.to.write_all(bytes).and_then(|()| self.to.write_all(b"\n")),
+            None => self.to.write_all(seen.bytes).and_then(|()| self.to.write_all(b"\n")),
             Some(size) => {
-                self.judge(bytes.len(), size, sequence);
-                self.to.write_all(bytes)
+                self.judge(seen.bytes.len(), size, seen.sequence);
+                self.to.write_all(seen.bytes)
             }
         }
         .map_err(|e| End::output(&e))
     }
 
+    fn flush(&mut self) -> Result {
+        self.to.flush().map_err(|e| End::output(&e))
+    }
+}
+
+impl Output {
     /// A shorter record is no fault until another follows it.
     fn judge(&mut self, len: usize, size: usize, sequence: u64) {
         if len != size && self.odd.is_none() {
@@ -145,9 +88,5 @@ impl Output {
             say(&format!("record {odd} has {len} bytes, not {size}; all are written as they are"));
             self.told = true;
         }
-    }
-
-    fn flush(&mut self) -> Result {
-        self.to.flush().map_err(|e| End::output(&e))
     }
 }

@@ -56,6 +56,14 @@ impl Place {
         running.end()
     }
 
+    /// Runs the program with some input to its end, which has to be well.
+    pub(crate) fn publish(&self, args: &[&str], input: &str) {
+        let mut publisher = self.start(args);
+        feed(&mut publisher, input.as_bytes().to_vec());
+        let ended = publisher.end();
+        assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    }
+
     pub(crate) fn info(&self, ring: &str) -> Option<Info> {
         match Ring::open(ring).dir(&self.0).info() {
             Ok(info) => Some(info),
@@ -109,6 +117,16 @@ impl Running {
             links
                 .filter_map(|fd| std::fs::read_link(fd.path()).ok())
                 .any(|to| to.ends_with("anon_inode:inotify"))
+        });
+    }
+
+    /// Waits until it listens for SIGINT.
+    pub(crate) fn until_it_listens(&self) {
+        let status = format!("/proc/{}/status", self.0.id());
+        until(|| {
+            let status = std::fs::read_to_string(&status).unwrap();
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+            u64::from_str_radix(caught.trim(), 16).unwrap() & (1 << (Signal::INT.as_raw() - 1)) != 0
         });
     }
 }

@@ -23,7 +23,7 @@ fn a_ring_as_text_and_as_json() {
 
     let text = place.run(&["info", "shown"]);
     assert_eq!((text.code, text.err.as_str()), (Some(0), ""));
-    let words: Vec<Vec<&str>> = text.text().lines().map(|line| line.split_whitespace().collect()).collect();
+    let words: Vec<(&str, &str)> = text.text().lines().map(|line| line.split_once(": ").unwrap()).collect();
     for (name, value) in [
         ("name", "shown"),
         ("capacity", "8192"),
@@ -36,17 +36,20 @@ fn a_ring_as_text_and_as_json() {
         ("subscribers", "1"),
         ("uuid", &format!("{:032x}", info.uuid)),
     ] {
-        assert!(words.contains(&vec![name, value]), "{name} {value}: {}", text.text());
+        assert!(words.contains(&(name, value)), "{name} {value}: {}", text.text());
     }
     let json = place.run(&["info", "shown", "--json"]);
     let (json, pid) = (json.text().strip_suffix('\n').unwrap(), subscriber.0.id());
-    assert!(!json.contains('\n') && json.starts_with("{\"name\":\"shown\",\"capacity\":8192,"), "{json}");
+    assert!(!json.contains('\n') && json.starts_with("{\"name\":\"shown\",\"uuid\":\""), "{json}");
+    assert!(json.contains("\"capacity\":8192,") && json.contains("\"type\":null,"), "{json}");
     assert!(json.contains("\"persistent\":false,") && json.contains("\"producer_alive\":true,"), "{json}");
-    let rest = format!("\"subscribers\":[{{\"slot\":0,\"alive\":true,\"pid\":{pid},\"behind\":0,\"sleeps\":");
+    let rest = format!(
+        r#""subscribers":[{{"slot":0,"alive":true,"pid":{pid},"kind":"in-place","behind":0,"lost":0,"sleeps":"#
+    );
     assert!(json.contains(&rest) && json.ends_with("}]}"), "{json}");
     // All fields, in both.
     for line in words.iter().take(words.len() - 1) {
-        assert!(json.contains(&format!("\"{}\":", line[0])), "{} is not in {json}", line[0]);
+        assert!(json.contains(&format!("\"{}\":", line.0)), "{} is not in {json}", line.0);
     }
 }
 
@@ -88,4 +91,25 @@ fn rings_alive_dead_and_broken() {
     assert!(lines[2].starts_with("{\"name\":\"empty\",\"error\":\"ring `empty`: "), "{}", lines[2]);
     assert_eq!(place.run(&["info", "foreign"]).code, Some(2));
     until(|| place.info("alive").is_some_and(|info| info.producer_alive));
+}
+
+/// Values of a type: `info` names it, `tail --struct` takes them apart.
+#[test]
+fn a_ring_of_a_type() {
+    let place = Place::new();
+    let ring = || annulus::TypedRing::<[u32; 2]>::create("typed").dir(place.path());
+    let mut tx = ring().producer().unwrap();
+    tx.send(&[1, u32::MAX]).unwrap();
+    let text = place.run(&["info", "typed"]);
+    for wanted in ["type: [u32; 2]", "type_size: 8", "type_align: 4"] {
+        assert!(text.text().lines().any(|line| line == wanted), "{wanted}: {}", text.text());
+    }
+    let json = place.run(&["info", "typed", "--json"]);
+    assert!(
+        json.text().contains("\"type\":\"[u32; 2]\",\"type_size\":8,\"type_align\":4,"),
+        "{}",
+        json.text()
+    );
+    let tail = place.run(&["tail", "typed", "--from", "0", "--count", "1", "--struct", "Ii"]);
+    assert_eq!((tail.code, tail.text()), (Some(0), "1 -1\n"));
 }

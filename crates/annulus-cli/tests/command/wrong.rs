@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::rig::{Ended, Place, feed, until};
 
 /// Exit code 2, no output, and one line that has all of `words`.
-fn refused(ended: &Ended, words: &[&str]) {
+#[track_caller]
+pub(crate) fn refused(ended: &Ended, words: &[&str]) {
     assert_eq!((ended.code, ended.text()), (Some(2), ""), "{}", ended.err);
     for word in words {
         assert!(ended.err.contains(word), "`{word}` is not in: {}", ended.err);
@@ -105,6 +106,21 @@ fn arguments() {
         let ended = place.run(args);
         assert_eq!((ended.code, ended.text()), (Some(2), ""), "{args:?}: {}", ended.err);
         assert!(!ended.err.is_empty());
+    }
+    // Each command says at length what it does.
+    for (command, words) in [
+        ("pub", "(number mod 26)th"),
+        ("sub", "full ring behind"),
+        ("tail", "how many records were lost"),
+        ("create", "that has none yet"),
+        ("rm", "living producer is refused"),
+        ("info", "`name: value`"),
+        ("hz", "standard deviation"),
+        ("lag", "the producer waits for it"),
+        ("check", "as a plugin of Nagios does"),
+    ] {
+        let help = place.run(&[command, "--help"]);
+        assert!(help.code == Some(0) && help.text().contains(words), "{words}: {}", help.text());
     }
     let help = place.run(&["sub", "--help"]);
     assert_eq!(help.code, Some(0));
