@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: the steps that a commit must pass, the cheap and likely ones as early as their builds allow.
 
 use crate::process::{capture, cargo, succeed};
-use crate::{loom, tidy};
+use crate::{book, loom, tidy};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -13,14 +13,16 @@ const SMOKE: [&str; 6] = ["run", "--", "bench", "--quick", "--rounds", "3"];
 
 type Step = (&'static str, fn(&Path) -> Result<(), String>);
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 10] = [
     ("test", |root| succeed(&mut cargo(root, &["test", "--workspace"]))),
+    ("semaphores", semaphores),
     ("clippy", |root| {
         succeed(&mut cargo(root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
     }),
     ("rustdoc", rustdoc),
     ("fmt", |root| succeed(&mut cargo(root, &["fmt", "--all", "--check"]))),
     ("tidy", tidy::run),
+    ("book", book::run),
     ("loom", |root| loom::run(root, None)),
     ("bench", |root| succeed(&mut cargo(root, &SMOKE))),
     ("bench --json", bench_json),
@@ -53,6 +55,17 @@ fn walk(steps: &[Step], root: &Path, times: &mut Vec<(&'static str, Duration)>) 
         outcome.map_err(|why| format!("{name}: {why}"))?;
     }
     Ok(())
+}
+
+/// The suite again, over the second way to wake, and with the features that are off by default: one build for both.
+fn semaphores(root: &Path) -> Result<(), String> {
+    let library = ["test", "-p", "annulus", "--all-features", "--tests"];
+    let command = ["test", "-p", "annulus-cli", "--tests"];
+    for suite in [&library[..], &command[..]] {
+        succeed(cargo(root, suite).env("ANNULUS_WAKE", "semaphore"))?;
+    }
+    // The types that the features add have examples, too.
+    succeed(&mut cargo(root, &["test", "-p", "annulus", "--all-features", "--doc", "payload"]))
 }
 
 /// The command and the library are both called `annulus`, and rustdoc writes a crate where its name says: so
@@ -120,6 +133,6 @@ mod tests {
     #[test]
     fn skipping_the_tests_skips_only_them() {
         assert_eq!(STEPS[0].0, "test");
-        assert_eq!(STEPS[1].0, "clippy");
+        assert_eq!(STEPS[1].0, "semaphores");
     }
 }

@@ -1,5 +1,6 @@
 //! What CI runs, in Rust: `cargo xtask <task>`, with no tool beside cargo, rustc, clippy and rustfmt.
 
+mod book;
 mod ci;
 mod loom;
 mod process;
@@ -12,6 +13,7 @@ usage: cargo xtask <task>
 
   ci [--skip-tests]   everything that CI demands, in order, stopping at the first red step
   loom [FILTER]       the loom models; LOOM_MAX_PREEMPTIONS is 3 unless set
+  book                the pages of `docs` as a book in target/book, with its links checked
   bench [ARGS..]      `annulus bench ARGS`, in a release build
   tidy                the house's rules: places, sizes, orderings, edges, manifests, docs
 ";
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
         ["ci", "--skip-tests"] => ci::run(&root, true),
         ["loom"] => loom::run(&root, None),
         ["loom", filter] => loom::run(&root, Some(filter)),
+        ["book"] => book::run(&root),
         ["bench", rest @ ..] => return process::bench(&root, rest),
         ["tidy"] => tidy::run(&root),
         ["help" | "--help" | "-h"] => {
