@@ -28,5 +28,6 @@ pub mod reader;
 pub mod semaphore;
 pub mod shape;
 pub mod sync;
+mod takeover;
 pub mod words;
 pub mod writer;

@@ -8,9 +8,9 @@
 //! One admission check, after which nothing may refuse any more: the next header is zeroed, the payload
 //! copied, and the header stored with release. A producer that dies anywhere before has published nothing.
 
-use crate::header::{HEADER_BYTES, decode, encode};
+use crate::header::{HEADER_BYTES, encode};
 pub use crate::history::Damaged;
-use crate::history::{Retained, Spot, Wish, find, leave};
+use crate::history::{Retained, Spot, leave};
 use crate::layout::{Counter, RingState};
 use crate::memory::{Memory, Shared};
 use crate::shape::{CHUNKS, STAMP_BYTES, Shape};
@@ -46,13 +46,15 @@ pub struct Writer {
     sequence: u64,
     licence: u64,
     lease: u64,
+    /// The lowest cursor that counted at the last look; it may have moved up since.
+    floor: u64,
     /// Payloads shorter than this are admitted without further question: none of them on a ring with stamps.
     short_of: u64,
     /// Whether anybody may join: a ring without slots needs no handshake.
     joinable: bool,
     retained: Retained,
     /// Boundaries within the batch that is being staged, for anchors: at most one in each sixteenth.
-    staged: [u64; CHUNKS as usize + 1],
+    staged: [Spot; CHUNKS as usize + 1],
     staged_count: usize,
 }
 
@@ -123,7 +125,7 @@ impl Writer {
         Writer::at(shape, shared, start, [position, position], Retained::new(retain, start))
     }
 
-    fn at<M: Memory>(
+    pub(crate) fn at<M: Memory>(
         shape: Shape,
         shared: &Shared<'_, M>,
         tail: Spot,
@@ -136,79 +138,13 @@ impl Writer {
             sequence: tail.sequence,
             licence,
             lease,
+            floor: 0,
             short_of: if shape.prefix() == 0 { shape.max_len() + 1 } else { 0 },
             joinable: !shared.slots.is_empty(),
             retained,
-            staged: [0; CHUNKS as usize + 1],
+            staged: [tail; CHUNKS as usize + 1],
             staged_count: 0,
         }
-    }
-
-    /// Goes on where a producer that is gone has stopped, at whatever instruction that was. The caller holds
-    /// the ring's `owner` lock.
-    ///
-    /// # Errors
-    ///
-    /// If the words contradict each other: somebody else than a producer has written them.
-    pub fn take_over<M: Memory>(
-        shape: Shape,
-        shared: &Shared<'_, M>,
-        retain: u64,
-    ) -> Result<Writer, Damaged> {
-        let page = shared.producer;
-        let start = page.tail.look();
-        let published = page.published.look();
-        let licence = page.licence.glance();
-        let capacity = shape.capacity();
-        if !start.is_multiple_of(shape.align().bytes()) || start > u64::MAX - 4 * capacity {
-            return Err(Damaged("tail"));
-        }
-        if licence < start || licence - start > capacity {
-            return Err(Damaged("licence"));
-        }
-        // The words may be behind the records: the header is stored first, then `published`, then `tail`.
-        let (mut tail, mut last, mut newest) = (start, None, None);
-        loop {
-            if licence - tail < HEADER_BYTES {
-                // Nothing was ever granted here, so the zero behind the last record is missing: only a
-                // ring that has no record yet looks like this.
-                if tail == start && last.is_none() && start == licence {
-                    break;
-                }
-                return Err(Damaged("record past the licence"));
-            }
-            let header = shared.records.word(tail).look();
-            if header == 0 {
-                break;
-            }
-            let near = last.map_or(published, |sequence: u64| sequence.wrapping_add(1));
-            let (sequence, len) = decode(header, near).ok_or(Damaged("header"))?;
-            if last.is_some() && sequence != near || !shape.is_len(len) {
-                return Err(Damaged("header"));
-            }
-            let need = shape.need(len);
-            if licence - tail < need + HEADER_BYTES {
-                return Err(Damaged("record past the licence"));
-            }
-            newest = Some(tail);
-            tail += need;
-            last = Some(sequence);
-        }
-        let sequence = last.map_or(published, |sequence| sequence.wrapping_add(1));
-        let lease = page.lease.glance();
-        if lease < licence || lease - tail > capacity {
-            return Err(Damaged("lease"));
-        }
-        page.published.publish(sequence);
-        if let Some(newest) = newest {
-            page.newest.publish(newest);
-        }
-        page.tail.publish(tail);
-        // Announced by a producer that may have died before its fence: announced again, with ours.
-        page.lease.announce(lease);
-        let tail = Spot { position: tail, sequence };
-        let oldest = find(&shape, &shared.view(), Wish::Oldest, 0).unwrap_or(tail);
-        Ok(Writer::at(shape, shared, tail, [licence, lease], Retained::new(retain, oldest)))
     }
 
     /// Where the next record goes.
@@ -234,7 +170,7 @@ impl Writer {
     #[inline]
     pub fn publish<M: Memory>(&mut self, shared: &Shared<'_, M>, payload: &[u8]) -> Result<(), Refusal> {
         let len = payload.len() as u64;
-        let end = self.admit(shared, self.tail, len)?;
+        let end = self.admit(shared, self.tail, len, 0)?;
         shared.records.word(end).clear();
         shared.records.write(self.tail + HEADER_BYTES, payload);
         shared.records.word(self.tail).publish(encode(self.sequence, len));
@@ -254,7 +190,7 @@ impl Writer {
         stamp: u64,
         payload: &[u8],
     ) -> Result<(), Refusal> {
-        let end = self.put_stamped(shared, self.tail, stamp, payload)?;
+        let end = self.put_stamped(shared, self.tail, stamp, payload, 0)?;
         let len = payload.len() as u64 + STAMP_BYTES;
         shared.records.word(self.tail).publish(encode(self.sequence, len));
         self.advance(shared, self.tail, end, 1);
@@ -268,9 +204,10 @@ impl Writer {
         start: u64,
         stamp: u64,
         payload: &[u8],
+        nth: u64,
     ) -> Result<u64, Refusal> {
         debug_assert_eq!(self.shape.prefix(), STAMP_BYTES);
-        let end = self.room(shared, start, payload.len() as u64 + STAMP_BYTES)?;
+        let end = self.room(shared, start, payload.len() as u64 + STAMP_BYTES, nth)?;
         shared.records.word(end).clear();
         shared.records.word(start + HEADER_BYTES).prepare(stamp);
         shared.records.write(start + HEADER_BYTES + STAMP_BYTES, payload);
@@ -297,7 +234,7 @@ impl Writer {
         payload: &[u8],
     ) -> Result<(), Refusal> {
         let len = payload.len() as u64;
-        let end = self.admit(shared, batch.end, len)?;
+        let end = self.admit(shared, batch.end, len, batch.count)?;
         shared.records.word(end).clear();
         shared.records.write(batch.end + HEADER_BYTES, payload);
         self.stack(batch, shared, len, end);
@@ -316,7 +253,7 @@ impl Writer {
         stamp: u64,
         payload: &[u8],
     ) -> Result<(), Refusal> {
-        let end = self.put_stamped(shared, batch.end, stamp, payload)?;
+        let end = self.put_stamped(shared, batch.end, stamp, payload, batch.count)?;
         self.stack(batch, shared, payload.len() as u64 + STAMP_BYTES, end);
         Ok(())
     }
@@ -354,14 +291,8 @@ impl Writer {
     /// Leaves anchors within a batch, now that its records are published.
     #[cold]
     fn leave_staged<M: Memory>(&mut self, shared: &Shared<'_, M>) {
-        let tail = Spot { position: self.tail, sequence: self.sequence };
-        self.retained.leave_all(&self.shape, &shared.view(), tail);
-        for &position in &self.staged[..self.staged_count] {
-            // Our own headers, of records that were published just now.
-            let header = shared.records.word(position).glance();
-            if let Some((sequence, _)) = decode(header, self.sequence) {
-                leave(shared.producer, &self.shape, Spot { position, sequence });
-            }
+        for &spot in &self.staged[..self.staged_count] {
+            leave(shared.producer, &self.shape, spot);
         }
         self.staged_count = 0;
     }
@@ -373,7 +304,7 @@ impl Writer {
     /// [`Refusal`]; nothing has changed then.
     #[inline]
     pub fn claim<M: Memory>(&mut self, shared: &Shared<'_, M>, len: u64) -> Result<Room, Refusal> {
-        self.room(shared, self.tail, len.saturating_add(self.shape.prefix()))?;
+        self.room(shared, self.tail, len.saturating_add(self.shape.prefix()), 0)?;
         Ok(Room { len })
     }
 
@@ -430,42 +361,60 @@ impl Writer {
         self.advance(shared, self.tail, end, 1);
     }
 
-    /// The one admission check: room for a record of `len` bytes at `start` and for the header behind it. Returns
+    /// The one admission check: room for a record of `len` bytes at `start`, the `nth` behind the tail, and for the header behind it. Returns
     /// where that is.
     #[inline]
-    fn admit<M: Memory>(&mut self, shared: &Shared<'_, M>, start: u64, len: u64) -> Result<u64, Refusal> {
+    fn admit<M: Memory>(
+        &mut self,
+        shared: &Shared<'_, M>,
+        start: u64,
+        len: u64,
+        nth: u64,
+    ) -> Result<u64, Refusal> {
         if len >= self.short_of {
             let stamps = self.shape.prefix() > 0 && len <= self.shape.max_user_len();
             return Err(if stamps { Refusal::NeedsStamp } else { Refusal::TooLarge });
         }
-        self.fit(shared, start, len)
+        self.fit(shared, start, len, nth)
     }
 
     /// The same for a length that the prefix is part of.
-    fn room<M: Memory>(&mut self, shared: &Shared<'_, M>, start: u64, len: u64) -> Result<u64, Refusal> {
+    fn room<M: Memory>(
+        &mut self,
+        shared: &Shared<'_, M>,
+        start: u64,
+        len: u64,
+        nth: u64,
+    ) -> Result<u64, Refusal> {
         if len > self.shape.max_len() {
             return Err(Refusal::TooLarge);
         }
-        self.fit(shared, start, len)
+        self.fit(shared, start, len, nth)
     }
 
     #[inline]
-    fn fit<M: Memory>(&mut self, shared: &Shared<'_, M>, start: u64, len: u64) -> Result<u64, Refusal> {
+    fn fit<M: Memory>(
+        &mut self,
+        shared: &Shared<'_, M>,
+        start: u64,
+        len: u64,
+        nth: u64,
+    ) -> Result<u64, Refusal> {
         let end = start + self.shape.need(len);
         if end + HEADER_BYTES > self.licence {
             self.extend(shared, end).map_err(Refusal::Full)?;
-            self.note_staged(start);
+            self.note_staged(Spot { position: start, sequence: self.sequence.wrapping_add(nth) });
         }
         Ok(end)
     }
 
     /// Remembers a boundary within a batch, for an anchor once the batch is published.
-    fn note_staged(&mut self, position: u64) {
+    fn note_staged(&mut self, spot: Spot) {
         // One in each sixteenth is enough: those that ask for each record must not use up the places.
-        let last = self.staged_count.checked_sub(1).map_or(self.tail, |i| self.staged[i]);
+        let last = self.staged_count.checked_sub(1).map_or(self.tail, |i| self.staged[i].position);
         let chunk = self.shape.chunk();
-        if position / chunk != last / chunk && self.staged_count < self.staged.len() {
-            self.staged[self.staged_count] = position;
+        if spot.position / chunk != last / chunk && self.staged_count < self.staged.len() {
+            self.staged[self.staged_count] = spot;
             self.staged_count += 1;
         }
     }
@@ -513,6 +462,17 @@ impl Writer {
         let page = shared.producer;
         let capacity = self.shape.capacity();
         let needed = end + HEADER_BYTES;
+        // `needed` is at most a capacity past the tail unless a batch has filled the ring by itself.
+        let wanted = needed.saturating_sub(capacity);
+        if given_up == 0 && self.floor < wanted {
+            // Cursors only move up, so a look without an announcement may refuse: then nothing is taken from those who
+            // would join further back, nor from what is retained.
+            let floor = self.look_around(shared, 0);
+            self.floor = floor.lowest;
+            if floor.lowest < wanted {
+                return Err(self.full(floor, wanted));
+            }
+        }
         let tail = Spot { position: self.tail, sequence: self.sequence };
         // A chunk past this record, which may be far past the tail if a batch is being staged.
         let want = needed.max(end + self.shape.chunk());
@@ -528,7 +488,8 @@ impl Writer {
                 page.lease.preset(want);
             }
         }
-        let floor = self.floor(shared, given_up);
+        let floor = self.look_around(shared, given_up);
+        self.floor = floor.lowest;
         let grant = want.min(floor.lowest + capacity);
         if grant > self.licence {
             self.licence = grant;
@@ -536,15 +497,17 @@ impl Writer {
             self.retained.leave_again(page, &self.shape, tail, grant);
         }
         if self.licence < needed {
-            // `needed` is at most a capacity past the tail unless a batch has filled the ring by itself.
-            let wanted = needed.saturating_sub(capacity);
-            return Err(Full { slot: floor.slot, behind: self.tail - floor.lowest, wanted });
+            return Err(self.full(floor, wanted));
         }
         Ok(floor.given_up)
     }
 
+    fn full(&self, floor: Floor, wanted: u64) -> Full {
+        Full { slot: floor.slot, behind: self.tail - floor.lowest, wanted }
+    }
+
     /// The lowest cursor that counts; the tail if none does.
-    fn floor<M: Memory>(&self, shared: &Shared<'_, M>, given_up: u64) -> Floor {
+    fn look_around<M: Memory>(&self, shared: &Shared<'_, M>, given_up: u64) -> Floor {
         let mut floor = Floor { lowest: self.tail, slot: 0, given_up: 0 };
         for (i, slot) in shared.slots.iter().enumerate() {
             let cursor = slot.cursor.look();

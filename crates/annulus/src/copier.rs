@@ -97,6 +97,7 @@ impl Copier {
         waiting: Waiting,
         resume: Resume,
     ) -> Copier {
+        seat.slot().settle();
         // The slot's cursor has moved, maybe away from where a dead owner had it.
         when_empty(seat.memory.ctl(), &RoomBell::of(&seat.memory));
         Copier::new(Mapped::Seat(seat), core, life, keeper, waiting, resume)
@@ -417,8 +418,8 @@ impl<T: Target> Waiter for Copying<'_, T> {
         self.copier.end_at(now).map(|end| Err(CopyError::Ended(end)))
     }
 
-    fn interval(&self) -> Duration {
-        self.copier.life.interval()
+    fn patience(&self, now: Instant) -> Duration {
+        self.copier.life.patience(now)
     }
 
     fn park(&mut self, left: Duration) {

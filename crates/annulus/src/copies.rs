@@ -116,11 +116,12 @@ macro_rules! copying_reader {
             }
 
             /// Copies the newest record, also one that was received before, and goes on behind it. Records passed over are not
-            /// losses. A ring that holds something has a newest record, whether or not its producer lives.
+            /// losses. A ring that holds a record has a newest one, whether or not its producer lives.
             ///
             /// # Errors
             ///
-            /// [`TryCopyError`](crate::TryCopyError): `Empty` if nothing was published yet; `Lagged` if records of about the ring's size come so fast
+            /// [`TryCopyError`](crate::TryCopyError): `Empty` if nothing was published yet, or if the room of
+            /// the newest record was given to one that was not sent; `Lagged` if records of about the ring's size come so fast
             /// that none can be copied.
             ///
             /// # Examples

@@ -204,8 +204,8 @@ impl<P: ?Sized> Create<P> {
         self
     }
 
-    /// Gives up the subscribers that a record has waited for so long: they find how many records they lost, and the
-    /// producer goes on. Needs [`no_in_place`](Create::no_in_place), since what is borrowed cannot be taken back.
+    /// Gives up the subscribers in a record's way when it has waited for the slowest of them so long: they find how many
+    /// records they lost, and the producer goes on. Needs [`no_in_place`](Create::no_in_place), since what is borrowed cannot be taken back.
     /// With zero, subscribers never hold the producer back.
     ///
     /// # Examples

@@ -248,7 +248,7 @@ impl fmt::Display for Error {
             }
             ErrorKind::NoSpace { needed, free } => write!(
                 f,
-                "it needs {needed} bytes, and there is room for {free}; make more, or ask for a smaller capacity"
+                "it needs {needed} bytes, and {free} are free; free some, or ask for a smaller capacity"
             ),
             ErrorKind::Untrusted { uid } => write!(
                 f,

@@ -50,7 +50,7 @@ pub struct Info {
     pub created_unix_ns: u64,
     /// `open`, `closed` or `superseded`.
     pub state: &'static str,
-    /// Number of the producer, from 1.
+    /// Number of the producer, from 1; 0 while there has been none.
     pub epoch: u64,
     /// Whether that producer lives, as the kernel says.
     pub producer_alive: bool,

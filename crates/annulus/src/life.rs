@@ -28,6 +28,12 @@ impl Rate {
         self.interval
     }
 
+    /// How long until it is time again.
+    pub(crate) fn left(&self, now: Instant) -> Duration {
+        let since = self.last.get().map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
+        self.interval.saturating_sub(since)
+    }
+
     /// Whether it is time, counting this as the asking.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         let due = self.last.get().is_none_or(|last| now.saturating_duration_since(last) >= self.interval);
@@ -57,6 +63,11 @@ impl Life {
     pub(crate) fn new(whereabouts: Whereabouts, epoch: u64, interval: Duration, stay: bool) -> Life {
         let sign = RefCell::new(look_for(&whereabouts, epoch));
         Life { checking: Rate::new(interval), stay, whereabouts, epoch: Cell::new(epoch), sign }
+    }
+
+    /// How long a reader may sleep before it looks again whether the producer lives.
+    pub(crate) fn patience(&self, now: Instant) -> Duration {
+        self.checking.left(now)
     }
 
     /// The liveness interval.

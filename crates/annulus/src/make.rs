@@ -208,7 +208,10 @@ impl Spec {
         let unit = home.page_size()?;
         if self.existing == Existing::Replace {
             // Before anything is made: a ring that is held is no matter of space.
-            self.leftover(home)?;
+            if let Some((_, owner)) = self.leftover(home)? {
+                // Not left to the descriptor, of which a child between fork and exec has a copy: we ask again below.
+                Held { file: owner, byte: LOCK }.release();
+            }
         }
         let identity = match identity {
             Some(identity) => &*identity,

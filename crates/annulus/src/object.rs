@@ -6,8 +6,10 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 use annulus_core::layout::{Identity, lock_byte};
+use annulus_core::shape::CAPACITY_MAX;
 use annulus_os::place::{facts_of, page_size_of, shared_memory_object};
 use annulus_os::{Access as OsAccess, lock};
 
@@ -18,6 +20,9 @@ use crate::make::Parts;
 use crate::memory::{DataMemory, MapOptions, Memory, ctl_file_bytes, read_identity};
 use crate::producer::Holdings;
 use crate::whereabouts::{Held, Whereabouts};
+
+/// Milliseconds that the dead have to let go of all they held.
+const LIFE_TRIES: u32 = 1000;
 
 /// A POSIX shared memory object, by its name: shm_overview(7).
 #[derive(Debug, Clone)]
@@ -85,12 +90,15 @@ impl Spec {
         let file = object.open(OsAccess::ReadWrite)?;
         let begin_life = || {
             let life = Held { file: object.open(OsAccess::ReadWrite)?, byte: lock_byte::LIFE };
-            // Whoever has `owner` is the only one who asks for it.
-            if lock::try_lock(&life.file, life.byte).map_err(failed)? {
-                Ok(life)
-            } else {
-                Err(Error::of(ErrorKind::ProducerAlive, name))
+            // Whoever has `owner` is the only one who asks for it; but of one that has just died the kernel closes the
+            // descriptors one by one, and this may be the last.
+            for _ in 0..LIFE_TRIES {
+                if lock::try_lock(&life.file, life.byte).map_err(failed)? {
+                    return Ok(life);
+                }
+                std::thread::sleep(Duration::from_millis(1));
             }
+            Err(Error::of(ErrorKind::ProducerAlive, name))
         };
         let map = in_object(self.map);
         let (writer, memory, life) = match read_identity(name, &file) {
@@ -124,7 +132,7 @@ impl Spec {
         let mut identity = if self.capacity.is_some() {
             spec.identity(page)?
         } else {
-            spec.capacity = Some(1 << size.max(page as u64).ilog2());
+            spec.capacity = Some(1 << size.clamp(page as u64, CAPACITY_MAX).ilog2());
             spec.identity(page)?
         };
         // The largest power of two that leaves room for the rest.

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use annulus_core::doorbell::when_empty;
 use annulus_core::history::{Damaged, Resume, Start};
 use annulus_core::ladder::Waiting;
 use annulus_core::layout::{Options, SlotKind};
@@ -12,6 +13,7 @@ use annulus_core::observer::Observer as Core;
 use annulus_core::reader::JoinFailed;
 use annulus_os::{Access as OsAccess, place::facts_of, sys};
 
+use crate::bells::RoomBell;
 use crate::clock::Timekeeper;
 use crate::copier::{Copier, Seat};
 use crate::create::{Existing, Spec, TypeWish};
@@ -307,7 +309,7 @@ impl OpenSpec {
 
     pub(crate) fn subscribe(self) -> Result<Subscriber, Error> {
         let name = &self.name;
-        let (whereabouts, seat) = self.take_seat(Purpose::Read, SlotKind::InPlace, |memory, data| {
+        let (life, keeper, seat) = self.take_seat(Purpose::Read, SlotKind::InPlace, |memory, data| {
             let owner = facts_of(data).map_err(|source| Error::io("look at the ring", name, source))?.uid;
             if !self.access.trusts(owner) {
                 return Err(Error::of(ErrorKind::Untrusted { uid: owner }, name));
@@ -317,7 +319,6 @@ impl OpenSpec {
             }
             Ok(())
         })?;
-        let (life, keeper) = self.follow(whereabouts, seat.memory.data())?;
         let Seat { memory, slot, ctl } = seat;
         Subscriber::new(memory, ctl, slot, life, self.waiting, self.start, keeper).map_err(|(failed, ctl)| {
             // The slot's lock goes with the file; its cursor must not hold the producer until then.
@@ -327,13 +328,14 @@ impl OpenSpec {
     }
 
     pub(crate) fn subscribe_copying(self) -> Result<Copier, Error> {
-        let (whereabouts, seat) = self.take_seat(Purpose::Copy, SlotKind::Copying, |_, _| Ok(()))?;
-        let (life, keeper) = self.follow(whereabouts, seat.memory.data())?;
+        let (life, keeper, seat) = self.take_seat(Purpose::Copy, SlotKind::Copying, |_, _| Ok(()))?;
         let shape = seat.memory.identity().shape;
         match Core::join(shape, seat.memory.shared(), seat.slot(), self.start) {
             Ok(core) => Ok(Copier::subscriber(seat, core, life, keeper, self.waiting, self.resume)),
             Err(failed) => {
                 seat.slot().vacate();
+                // The cursor was somewhere, and a dead owner's before: the producer may have waited for either.
+                when_empty(seat.memory.ctl(), &RoomBell::of(&seat.memory));
                 let _ = unlock_slot(&seat.ctl, seat.slot);
                 Err(join_failed(failed, &self.name))
             }
@@ -380,12 +382,14 @@ impl OpenSpec {
         purpose: Purpose,
         kind: SlotKind,
         check: impl FnOnce(&Memory, &File) -> Result<(), Error>,
-    ) -> Result<(Whereabouts, Seat), Error> {
+    ) -> Result<(Life, Timekeeper, Seat), Error> {
         let (memory, [data, ctl], whereabouts) = self.attach(purpose, self.map)?;
         check(&memory, &data)?;
         self.check_type(memory.data())?;
+        let (life, keeper) = self.follow(whereabouts, memory.data())?;
+        // Last: whoever has a slot is counted on.
         let slot = take_slot(&self.name, &memory, &ctl, kind)?;
-        Ok((whereabouts, Seat { memory, slot, ctl }))
+        Ok((life, keeper, Seat { memory, slot, ctl }))
     }
 
     /// Maps both parts of the ring. The files are those of `data` and `ctl`.
@@ -456,7 +460,7 @@ fn take_slot(name: &str, memory: &Memory, ctl: &File, kind: SlotKind) -> Result<
     // Twice over all of them in the end: a reaper that holds a lock for a moment must not cost a free slot.
     for also_active in [false, true, true] {
         for (i, slot) in slots.iter().enumerate() {
-            if slot.is_active() && !also_active {
+            if !slot.is_free() && !also_active {
                 continue;
             }
             let locked = try_lock_slot(ctl, i as u32)

@@ -35,6 +35,8 @@ pub(crate) struct Refused {
     since: Instant,
     /// Where it was then: a refusal further on is another one.
     tail: u64,
+    /// Who was in the way: a slot, and its generation. Another has patience of its own.
+    who: (u32, u32),
 }
 
 impl Producer {
@@ -208,8 +210,11 @@ impl Producer {
     fn give_up(&mut self, full: Full, now: Instant) -> bool {
         let Some(patience) = self.evict_after else { return false };
         let tail = self.writer.tail();
-        let refused = self.refused.filter(|refused| refused.tail == tail);
-        let refused = *self.refused.insert(refused.unwrap_or(Refused { since: now, tail }));
+        let generation =
+            self.memory.slots().get(full.slot as usize).map_or(0, |slot| slot.generation.glance());
+        let who = (full.slot, generation);
+        let refused = self.refused.filter(|refused| (refused.tail, refused.who) == (tail, who));
+        let refused = *self.refused.insert(refused.unwrap_or(Refused { since: now, tail, who }));
         if now.saturating_duration_since(refused.since) < patience {
             return false;
         }

@@ -96,8 +96,9 @@ impl Subscriber {
             let shared = memory.shared();
             let slot = &shared.slots[slot as usize];
             let joined = Reader::join(identity.shape, shared, slot, start);
-            if joined.is_err() {
-                slot.vacate();
+            match joined {
+                Ok(_) => slot.settle(),
+                Err(_) => slot.vacate(),
             }
             // The slot's cursor has moved, maybe away from where a dead owner or a stale tail had it.
             when_empty(shared.ctl, &RoomBell::of(&memory));
@@ -384,8 +385,8 @@ impl<'a> Waiter for Awaiting<'a> {
         self.subscriber.end(now).map(Err)
     }
 
-    fn interval(&self) -> Duration {
-        self.subscriber.life.interval()
+    fn patience(&self, now: Instant) -> Duration {
+        self.subscriber.life.patience(now)
     }
 
     fn park(&mut self, left: Duration) {

@@ -23,8 +23,8 @@ pub(crate) trait Waiter {
     /// The end, if it has come; asks the kernel once per liveness interval.
     fn end(&mut self, now: Instant) -> Option<Self::Got>;
 
-    /// The liveness interval.
-    fn interval(&self) -> Duration;
+    /// How long it may sleep before it asks again for the end.
+    fn patience(&self, now: Instant) -> Duration;
 
     /// Sleeps for at most so long.
     fn park(&mut self, left: Duration);
@@ -54,8 +54,8 @@ pub(crate) fn wait<W: Waiter>(waiter: &mut W, waiting: Waiting, deadline: Option
                 return waiter.look();
             }
             if rung == Rung::Park {
-                let interval = waiter.interval();
-                waiter.park(deadline.map_or(interval, |deadline| interval.min(deadline - now)));
+                let patience = waiter.patience(now);
+                waiter.park(deadline.map_or(patience, |deadline| patience.min(deadline - now)));
             }
         }
         match rung {

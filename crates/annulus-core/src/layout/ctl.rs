@@ -61,6 +61,8 @@ pub enum SlotState {
     Free,
     /// A subscriber's, or a dead subscriber's that nobody has reaped yet.
     Active,
+    /// A subscriber's that has not joined yet.
+    Joining,
 }
 
 impl SlotState {
@@ -69,6 +71,7 @@ impl SlotState {
         match self {
             SlotState::Free => 0,
             SlotState::Active => 1,
+            SlotState::Joining => 2,
         }
     }
 }
@@ -163,8 +166,18 @@ impl Slot {
         self.lost.preset(0);
         // Its semaphore stays as it is: a producer may be posting to it. Left posts are spurious wakes.
         self.asleep.withdraw();
-        self.state.preset(SlotState::Active.to_word());
+        self.state.preset(SlotState::Joining.to_word());
         generation
+    }
+
+    /// Its owner has joined. Before the look whether the producer waits, which may be for this.
+    pub fn settle(&self) {
+        self.state.preset(SlotState::Active.to_word());
+    }
+
+    /// Whether the slot says that it is nobody's.
+    pub fn is_free(&self) -> bool {
+        self.state.glance() == SlotState::Free.to_word()
     }
 
     /// Frees the slot: by its owner that leaves, or by its reaper. Either holds the slot's lock.
@@ -174,7 +187,7 @@ impl Slot {
         self.state.preset(SlotState::Free.to_word());
     }
 
-    /// Whether the slot says that it is somebody's.
+    /// Whether the slot says that it is somebody's who has joined.
     pub fn is_active(&self) -> bool {
         self.state.glance() == SlotState::Active.to_word()
     }

@@ -10,8 +10,6 @@ use crate::words::{Magic, Plain32, Plain64};
 
 /// First word of `data`.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"annulusD");
-/// First word of an object into which a ring is being laid, where others can reach it meanwhile.
-const LAYING: u64 = u64::from_le_bytes(*b"annulus?");
 /// Longest type name, in bytes.
 pub const TYPE_NAME_MAX: usize = 512;
 /// Longest schema, in bytes.
@@ -191,17 +189,6 @@ pub enum IdentityError {
 }
 
 impl IdentityPage {
-    /// Says that a ring is being laid where others can reach it already. Whoever finds this, and holds the lock that
-    /// keeps creators apart, finds what a creator left that died: worth nothing to anybody.
-    pub fn begin(&self) {
-        self.magic.preset(LAYING);
-    }
-
-    /// Whether somebody began so, and has not finished.
-    pub fn is_begun(&self) -> bool {
-        self.magic.look() == LAYING
-    }
-
     /// Writes an identity, the name of the records' type and the schema; the magic last. Once, by the creator. The
     /// two are as long as the identity says, at most [`TYPE_NAME_MAX`] and [`SCHEMA_MAX`] bytes.
     ///

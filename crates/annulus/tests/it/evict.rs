@@ -257,3 +257,31 @@ fn a_takeover_keeps_the_deadline() {
         account.balances(200);
     });
 }
+
+/// Patience with one reader is none with another: who joins later is waited for as long, though nothing was sent
+/// since the first refusal.
+#[test]
+fn each_reader_has_patience_of_its_own() {
+    let dir = Dir::new();
+    let patience = Duration::from_millis(500);
+    let mut tx = evicting(&dir, patience);
+    let first = dir.open("r").subscribe_copying().unwrap();
+    while tx.try_send(&payload(0, 56)).is_ok() {}
+    drop(first);
+    // sleep: the patience with the first one must be over
+    thread::sleep(patience);
+    let mut second = dir.open("r").start(annulus::Start::Oldest).subscribe_copying().unwrap();
+    assert!(matches!(tx.try_send(&[2; 3900]), Err(TrySendError::Full(_))));
+    assert!(second.try_recv(&mut [0; 4096]).is_ok(), "it was not given up");
+    assert_eq!(dir.open("r").info().unwrap().evicted, 0);
+    // And one that stays in the way has no more than that.
+    let mut tx = {
+        drop(tx);
+        evicting(&dir, Duration::from_millis(1))
+    };
+    let mut slow = dir.open("r").subscribe_copying().unwrap();
+    for n in 0..200 {
+        tx.send(&payload(n, 56)).unwrap();
+    }
+    assert!(matches!(slow.try_recv(&mut [0; 4096]), Err(TryCopyError::Lagged(_))));
+}

@@ -229,13 +229,13 @@ fn readers(dir: &Dir) -> (Producer, Vec<Copier>) {
 fn scribbles_in_data() {
     in_time(|| {
         let mut random = Random::new(32);
-        for round in 0..30 {
+        for round in 0..8 {
             let dir = Dir::new();
             let (_tx, mut all) = readers(&dir);
             let data = edit(&dir, "data");
             let tail = get(&data, PRODUCER_PAGE + 128);
             let mut buf = Vec::new();
-            for _ in 0..1 + round % 8 {
+            for _ in 0..1 + round {
                 match random.below(3) {
                     0 => {
                         let header = random.next() << 32 | 1 << 31 | random.below(1 << 13);

@@ -150,3 +150,17 @@ fn observers_find_what_is_retained() {
         assert_eq!(rx.items_now().len() as u64, (n + 1).min(10));
     }
 }
+
+/// A record that is refused takes nothing from those that are kept.
+#[test]
+fn a_refusal_takes_nothing() {
+    let dir = Dir::new();
+    let mut tx = dir.create("r").capacity(4096).retain(20).producer().unwrap();
+    (0..20).for_each(|n| tx.send(&payload(n, 8)).unwrap());
+    let _slow = dir.open("r").start(Start::Last(10)).subscribe().unwrap();
+    for _ in 0..3 {
+        assert!(tx.try_send(&[2; 3900]).is_err());
+        assert_eq!(dir.open("r").start(Start::Last(20)).subscribe().unwrap().sequence(), 0);
+        assert_eq!(dir.open("r").start(Start::Last(20)).observe().unwrap().sequence(), 0);
+    }
+}
