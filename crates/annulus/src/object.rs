@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use annulus_core::layout::{Identity, lock_byte};
 use annulus_core::shape::CAPACITY_MAX;
-use annulus_os::place::{facts_of, page_size_of, shared_memory_object};
+use annulus_os::place::{facts_of, file_mapped_at, page_size_of, reserve, shared_memory_object};
 use annulus_os::{Access as OsAccess, lock};
 
 use crate::HugePages;
@@ -28,17 +28,26 @@ const LIFE_TRIES: u32 = 1000;
 #[derive(Debug, Clone)]
 pub(crate) struct Object {
     id: String,
+    /// Device and inode, where they are known: an object made anew under the same name is another.
+    which: Option<(u64, u64)>,
 }
 
 impl Object {
-    pub(crate) fn new(id: &str) -> Object {
-        Object { id: id.to_owned() }
+    /// The object of a name that is mapped at an address.
+    pub(crate) fn new(id: &str, address: usize) -> Object {
+        // Without `/proc` the name is all there is.
+        Object { id: id.to_owned(), which: file_mapped_at(address).ok().flatten() }
     }
 
     /// Opens it, with a description of its own.
     fn open(&self, access: OsAccess) -> Result<File, Error> {
-        shared_memory_object(&self.id, access)
-            .map_err(|source| Error::look_up("open the shared memory", &self.id, source))
+        let failed = |source| Error::look_up("open the shared memory", &self.id, source);
+        let file = shared_memory_object(&self.id, access).map_err(failed)?;
+        let facts = facts_of(&file).map_err(failed)?;
+        if self.which.is_some_and(|which| which != (facts.dev, facts.ino)) {
+            return Err(Error::of(ErrorKind::NotFound, &self.id));
+        }
+        Ok(file)
     }
 
     /// Where the ring is, for one participant.
@@ -154,6 +163,8 @@ impl Spec {
                 return Err(Error::of(ErrorKind::NotARing(what), name));
             }
         }
+        // All of it now: a full file system is an error here, and never a SIGBUS at some later access.
+        reserve(file, needed(&identity)).map_err(failed)?;
         Ok(identity)
     }
 }

@@ -277,9 +277,22 @@ impl OpenSpec {
     }
 
     fn wait(&self, timeout: Duration) -> Result<(), Error> {
-        check_name(&self.name)?;
+        if self.object.is_none() {
+            check_name(&self.name)?;
+        }
         let deadline = Instant::now().checked_add(timeout);
         let left = || deadline.map_or(WATCH_AGAIN, |d| d.saturating_duration_since(Instant::now()));
+        // Nothing tells when a ring is laid into an object: it is looked for again and again.
+        while let Some(object) = &self.object {
+            match object.attach_data(MapOptions { prefault: false, ..self.map }) {
+                Ok(_) => return Ok(()),
+                Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotARing(_)) => {
+                    return Err(error);
+                }
+                Err(_) if left().is_zero() => return Err(Error::of(ErrorKind::WaitTimedOut, &self.name)),
+                Err(_) => std::thread::sleep(LOOK_AGAIN.min(left())),
+            }
+        }
         loop {
             let home = match Home::open(&self.access, Purpose::Copy) {
                 Ok(home) => home,
@@ -310,9 +323,11 @@ impl OpenSpec {
     pub(crate) fn subscribe(self) -> Result<Subscriber, Error> {
         let name = &self.name;
         let (life, keeper, seat) = self.take_seat(Purpose::Read, SlotKind::InPlace, |memory, data| {
-            let owner = facts_of(data).map_err(|source| Error::io("look at the ring", name, source))?.uid;
-            if !self.access.trusts(owner) {
-                return Err(Error::of(ErrorKind::Untrusted { uid: owner }, name));
+            let facts = facts_of(data).map_err(|source| Error::io("look at the ring", name, source))?;
+            // In an object whoever may write its `ctl` part may write records, too.
+            let others_write = self.object.is_some() && facts.mode & 0o022 != 0;
+            if !self.access.trusts(facts.uid) || others_write {
+                return Err(Error::of(ErrorKind::Untrusted { uid: facts.uid }, name));
             }
             if memory.identity().options.has(Options::NO_IN_PLACE) {
                 return Err(Error::of(ErrorKind::CopyingOnly, name));

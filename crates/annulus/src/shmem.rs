@@ -37,7 +37,7 @@ impl Ring {
     /// ```
     pub fn create_in(shmem: &Shmem) -> Create {
         let mut spec = Spec::new(shmem.get_os_id(), Existing::TakeOver);
-        spec.object = Some(Object::new(shmem.get_os_id()));
+        spec.object = Some(Object::new(shmem.get_os_id(), shmem.as_ptr() as usize));
         Create::new(spec)
     }
 
@@ -47,6 +47,6 @@ impl Ring {
     /// Whoever may map the memory may write all of it: readers in place trust its owner, as with any ring, and
     /// whoever else may write it.
     pub fn open_in(shmem: &Shmem) -> Open {
-        Open::in_object(Object::new(shmem.get_os_id()), shmem.get_os_id())
+        Open::in_object(Object::new(shmem.get_os_id(), shmem.as_ptr() as usize), shmem.get_os_id())
     }
 }

@@ -191,6 +191,41 @@ fn memory_that_another_program_has_filled() {
     owner.ends_well();
 }
 
+/// Waiting for a ring that is laid later; and memory that others may write is not read in place.
+#[test]
+fn waited_for_and_not_trusted() {
+    let _alone = no_forks();
+    let shmem = ShmemConf::new().size(1 << 18).create().unwrap();
+    let none = Ring::open_in(&shmem).wait(Duration::from_millis(1)).unwrap_err();
+    assert_eq!(none.kind(), &ErrorKind::WaitTimedOut);
+    let id = shmem.get_os_id().to_owned();
+    let waiting = std::thread::spawn(move || {
+        Ring::open_in(&open(&id)).wait(LONG).unwrap().observe().unwrap().sequence()
+    });
+    let _tx = Ring::create_in(&shmem).producer().unwrap();
+    assert_eq!(waiting.join().unwrap(), 0);
+    let file = std::path::Path::new("/dev/shm").join(shmem.get_os_id().trim_start_matches('/'));
+    // No hole is left, which would be filled, or not, at some later access.
+    let facts = std::fs::metadata(&file).unwrap();
+    assert!(std::os::unix::fs::MetadataExt::blocks(&facts) * 512 >= 1 << 17);
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o660)).unwrap();
+    let refused = Ring::open_in(&shmem).subscribe().unwrap_err();
+    assert!(matches!(refused.kind(), ErrorKind::Untrusted { .. }), "{refused}");
+    assert!(Ring::open_in(&shmem).subscribe_copying().is_ok());
+}
+
+/// An object made anew under the same name is not the one that the handle has.
+#[test]
+fn another_object_of_the_same_name() {
+    let _alone = no_forks();
+    let shmem = ShmemConf::new().size(1 << 18).create().unwrap();
+    let file = std::path::Path::new("/dev/shm").join(shmem.get_os_id().trim_start_matches('/'));
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, vec![0; 1 << 18]).unwrap();
+    assert!(Ring::create_in(&shmem).producer().unwrap_err().is_not_found());
+    assert!(Ring::open_in(&shmem).observe().unwrap_err().is_not_found());
+}
+
 /// The memory's own handle may go first, and comes to no harm from ours.
 #[test]
 fn handles_go_in_any_order() {
