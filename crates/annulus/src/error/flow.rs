@@ -1,0 +1,285 @@
+//! Where records flow: small `Copy` enums, each with a sentence that says what to do.
+
+use std::fmt;
+
+use annulus_core::reader::End;
+
+macro_rules! error_text {
+    ($name:ident { $($pattern:pat => $text:expr),* $(,)? }) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match *self {
+                    $($pattern => f.write_str(&$text)),*
+                }
+            }
+        }
+
+        impl std::error::Error for $name {}
+    };
+}
+
+const DRAINED: &str = "the ring is drained and its producer has ended; nothing will come any more";
+const LOST: &str = "the ring is drained and its producer died; wait for the next one, or end";
+const REPLACED: &str = "another ring took this one's name; open the name again";
+const EVICTED: &str = "the producer went on without this reader; subscribe again";
+const DAMAGED: &str =
+    "the ring holds something that no producer writes; end its processes and create it again";
+
+fn too_large(len: usize, max: usize) -> String {
+    format!(
+        "a record of {len} bytes is longer than the {max} that this ring takes; send less, or use a larger ring"
+    )
+}
+
+fn full(behind: Behind) -> String {
+    format!(
+        "the ring is full: the subscriber in slot {} is {} bytes behind; send again when it has read",
+        behind.slot, behind.bytes
+    )
+}
+
+/// The reader that holds a full ring's producer back. May be stale by the time you look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Behind {
+    /// Its slot.
+    pub slot: u32,
+    /// Bytes that it has not released.
+    pub bytes: u64,
+}
+
+/// Why [`Producer::send`](crate::Producer::send) did not send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendError {
+    /// No record of this ring may be so long.
+    TooLarge {
+        /// Its length in bytes.
+        len: usize,
+        /// The longest, in bytes.
+        max: usize,
+    },
+}
+
+/// Why [`Producer::try_send`](crate::Producer::try_send) did not send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TrySendError {
+    /// A subscriber is a full ring behind.
+    Full(Behind),
+    /// No record of this ring may be so long.
+    TooLarge {
+        /// Its length in bytes.
+        len: usize,
+        /// The longest, in bytes.
+        max: usize,
+    },
+}
+
+/// Why [`Producer::send_timeout`](crate::Producer::send_timeout) did not send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendTimeoutError {
+    /// A subscriber was still a full ring behind when the time was over.
+    TimedOut(Behind),
+    /// No record of this ring may be so long.
+    TooLarge {
+        /// Its length in bytes.
+        len: usize,
+        /// The longest, in bytes.
+        max: usize,
+    },
+}
+
+/// Why [`Subscriber::recv`](crate::Subscriber::recv) has no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// Drained, and the producer ended cleanly.
+    Closed,
+    /// Drained, and the producer died. Another may take over: receiving again goes on with its records.
+    ProducerLost,
+    /// Another ring took the name.
+    Replaced,
+    /// The producer went on without this reader.
+    Evicted,
+    /// The ring holds something that no producer writes.
+    Corrupt,
+}
+
+/// Why [`Subscriber::try_recv`](crate::Subscriber::try_recv) has no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TryRecvError {
+    /// Nothing new yet.
+    Empty,
+    /// Nothing will come: see [`RecvError`].
+    Ended(RecvError),
+}
+
+/// Why [`Subscriber::recv_timeout`](crate::Subscriber::recv_timeout) has no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecvTimeoutError {
+    /// Nothing new in time.
+    TimedOut,
+    /// Nothing will come: see [`RecvError`].
+    Ended(RecvError),
+}
+
+/// Why an [`Observer`](crate::Observer) or a [`CopyingSubscriber`](crate::CopyingSubscriber) has no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CopyError {
+    /// The producer went on without this reader: so many records were lost. The next call goes on behind them.
+    Lagged(u64),
+    /// The buffer is shorter than the record, which stays the next.
+    TooSmall {
+        /// Bytes that the record has.
+        need: usize,
+    },
+    /// Nothing will come: see [`RecvError`].
+    Ended(RecvError),
+}
+
+/// The same where nobody waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TryCopyError {
+    /// Nothing new yet.
+    Empty,
+    /// As [`CopyError::Lagged`].
+    Lagged(u64),
+    /// As [`CopyError::TooSmall`].
+    TooSmall {
+        /// Bytes that the record has.
+        need: usize,
+    },
+    /// Nothing will come: see [`RecvError`].
+    Ended(RecvError),
+}
+
+/// The same where one waits for a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CopyTimeoutError {
+    /// Nothing new in time.
+    TimedOut,
+    /// As [`CopyError::Lagged`].
+    Lagged(u64),
+    /// As [`CopyError::TooSmall`].
+    TooSmall {
+        /// Bytes that the record has.
+        need: usize,
+    },
+    /// Nothing will come: see [`RecvError`].
+    Ended(RecvError),
+}
+
+macro_rules! from_copy_error {
+    ($($name:ident),*) => {$(
+        impl From<CopyError> for $name {
+            fn from(error: CopyError) -> Self {
+                match error {
+                    CopyError::Lagged(lost) => $name::Lagged(lost),
+                    CopyError::TooSmall { need } => $name::TooSmall { need },
+                    CopyError::Ended(end) => $name::Ended(end),
+                }
+            }
+        }
+    )*};
+}
+
+from_copy_error!(TryCopyError, CopyTimeoutError);
+
+/// Why [`Producer::wait_for_subscribers`](crate::Producer::wait_for_subscribers) did not find so many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// Fewer were there when the time was over.
+    TimedOut {
+        /// How many.
+        present: u32,
+    },
+    /// The ring has not so many places.
+    TooMany {
+        /// How many it has.
+        max: u32,
+    },
+}
+
+impl From<End> for RecvError {
+    fn from(end: End) -> Self {
+        match end {
+            End::Closed => RecvError::Closed,
+            End::Superseded => RecvError::Replaced,
+            End::Damaged => RecvError::Corrupt,
+        }
+    }
+}
+
+fn lagged(lost: u64) -> String {
+    format!(
+        "the producer went on over {lost} records that were not read; read on, faster, or in a larger ring"
+    )
+}
+
+fn too_small(need: usize) -> String {
+    format!("the next record has {need} bytes, more than the buffer; give it so many, or use `recv_into`")
+}
+
+error_text!(CopyError {
+    CopyError::Lagged(lost) => lagged(lost),
+    CopyError::TooSmall { need } => too_small(need),
+    CopyError::Ended(end) => end.to_string(),
+});
+error_text!(TryCopyError {
+    TryCopyError::Empty => "nothing new yet; try again, or use `recv`",
+    TryCopyError::Lagged(lost) => lagged(lost),
+    TryCopyError::TooSmall { need } => too_small(need),
+    TryCopyError::Ended(end) => end.to_string(),
+});
+error_text!(CopyTimeoutError {
+    CopyTimeoutError::TimedOut => "nothing new in time; try again, or wait longer",
+    CopyTimeoutError::Lagged(lost) => lagged(lost),
+    CopyTimeoutError::TooSmall { need } => too_small(need),
+    CopyTimeoutError::Ended(end) => end.to_string(),
+});
+error_text!(WaitError {
+    WaitError::TimedOut { present } =>
+        format!("only {present} subscribers came in time; start the others, or wait longer"),
+    WaitError::TooMany { max } =>
+        format!("the ring has places for {max} subscribers only; create it with more (`.max_subscribers(..)`)"),
+});
+error_text!(SendError { SendError::TooLarge { len, max } => too_large(len, max) });
+error_text!(TrySendError {
+    TrySendError::Full(behind) => full(behind),
+    TrySendError::TooLarge { len, max } => too_large(len, max),
+});
+error_text!(SendTimeoutError {
+    SendTimeoutError::TimedOut(behind) => full(behind),
+    SendTimeoutError::TooLarge { len, max } => too_large(len, max),
+});
+error_text!(RecvError {
+    RecvError::Closed => DRAINED,
+    RecvError::ProducerLost => LOST,
+    RecvError::Replaced => REPLACED,
+    RecvError::Evicted => EVICTED,
+    RecvError::Corrupt => DAMAGED,
+});
+error_text!(TryRecvError {
+    TryRecvError::Empty => "nothing new yet; try again, or use `recv`",
+    TryRecvError::Ended(end) => end.to_string(),
+});
+error_text!(RecvTimeoutError {
+    RecvTimeoutError::TimedOut => "nothing new in time; try again, or wait longer",
+    RecvTimeoutError::Ended(end) => end.to_string(),
+});
+
+impl From<SendError> for TrySendError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::TooLarge { len, max } => TrySendError::TooLarge { len, max },
+        }
+    }
+}
