@@ -10,6 +10,7 @@
 //! | [`place`] | a directory, the files in it, their reservation, seals and facts | open(2), fallocate(2), memfd_create(2), inotify(7) |
 //! | [`mapping`] | a file in memory, its body twice in a row, guards around; its pages present, locked, bound, huge | mmap(2), madvise(2), mlock(2), mbind(2) |
 //! | [`lock`] | byte locks that the kernel drops when their holder dies | fcntl(2) |
+//! | [`fork`] | what a forked child must not have | pthread_atfork(3) |
 //! | [`futex`] | sleeping on a shared word | futex(2) |
 //! | [`semaphore`] | sleeping on a semaphore in shared words | sem_overview(7) |
 //! | [`membarrier`] | the heavy half of an asymmetric fence | membarrier(2) |
@@ -27,6 +28,7 @@ compile_error!(
 );
 
 pub mod clock;
+pub mod fork;
 pub mod futex;
 pub mod lock;
 pub mod mapping;
@@ -36,6 +38,8 @@ pub mod place;
 pub mod semaphore;
 pub mod sys;
 
+pub use fork::Birth;
 pub use futex::Futex;
+pub use lock::LockFile;
 pub use mapping::{Access, Mapping, Part};
 pub use place::{Facts, FileSystem, Kind, Place, Seal, Space, Watch};

@@ -5,7 +5,8 @@
 //! A lock belongs to the *open file description*, that is to one open(2), and not to a process or a thread:
 //! * two openings of one file conflict even inside one process;
 //! * a duplicate, a descriptor passed over a socket, and one inherited over fork are the *same* owner. As long as
-//!   one of them is open anywhere, the lock lives. Never pass a lock descriptor on;
+//!   one of them is open anywhere, the lock lives. Never pass a lock descriptor on. What takes a lock is a
+//!   [`LockFile`], which a forked child has not;
 //! * no pid is involved, so locks work across PID namespaces.
 //!
 //! Nothing here waits. A byte need not exist in the file: locks may lie beyond its end.
@@ -15,6 +16,33 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
+use crate::fork::Known;
+
+/// A file opened to hold locks. Its descriptor is closed in a forked child, where every use of it is `EBADF`; so no
+/// child keeps a lock of a parent that is dead.
+#[derive(Debug)]
+pub struct LockFile(Known);
+
+impl LockFile {
+    /// Opens it. `open` is called while this process cannot fork, and must not itself fork or make another of these.
+    ///
+    /// # Errors
+    ///
+    /// Those of `open`, and `OutOfMemory`.
+    pub fn open(open: impl FnOnce() -> io::Result<File>) -> io::Result<LockFile> {
+        Known::open(open).map(LockFile)
+    }
+
+    /// The file, for what needs no lock.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` in a forked child.
+    pub fn file(&self) -> io::Result<&File> {
+        self.0.file()
+    }
+}
+
 /// Takes the write lock of `byte` (0 to `i64::MAX`), unless somebody else holds any lock on it. `true` if it
 /// is ours now, also if it was before; a read lock of our own is upgraded.
 ///
@@ -22,7 +50,7 @@ use std::os::fd::AsRawFd;
 ///
 /// `InvalidInput` for a byte out of range, `EBADF` if `file` is not open for writing, `ENOLCK` if the kernel
 /// is out of locks.
-pub fn try_lock(file: &File, byte: u64) -> io::Result<bool> {
+pub fn try_lock(file: &LockFile, byte: u64) -> io::Result<bool> {
     try_set(file, libc::F_WRLCK, byte)
 }
 
@@ -33,7 +61,7 @@ pub fn try_lock(file: &File, byte: u64) -> io::Result<bool> {
 ///
 /// `InvalidInput` for a byte out of range, `EBADF` if `file` is not open for reading, `ENOLCK` if the kernel
 /// is out of locks.
-pub fn try_lock_shared(file: &File, byte: u64) -> io::Result<bool> {
+pub fn try_lock_shared(file: &LockFile, byte: u64) -> io::Result<bool> {
     try_set(file, libc::F_RDLCK, byte)
 }
 
@@ -42,7 +70,7 @@ pub fn try_lock_shared(file: &File, byte: u64) -> io::Result<bool> {
 /// # Errors
 ///
 /// `InvalidInput` for a byte out of range.
-pub fn unlock(file: &File, byte: u64) -> io::Result<()> {
+pub fn unlock(file: &LockFile, byte: u64) -> io::Result<()> {
     try_set(file, libc::F_UNLCK, byte).map(drop)
 }
 
@@ -60,9 +88,9 @@ pub fn is_write_locked(file: &File, byte: u64) -> io::Result<bool> {
     Ok(i32::from(lock.l_type) == libc::F_WRLCK)
 }
 
-fn try_set(file: &File, kind: libc::c_int, byte: u64) -> io::Result<bool> {
+fn try_set(file: &LockFile, kind: libc::c_int, byte: u64) -> io::Result<bool> {
     let mut lock = request(kind, byte)?;
-    match control(file, libc::F_OFD_SETLK, &mut lock) {
+    match control(file.file()?, libc::F_OFD_SETLK, &mut lock) {
         Ok(()) => Ok(true),
         // Held by another: POSIX allows both errors.
         Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),

@@ -1,7 +1,6 @@
 //! What observers and copying subscribers have in common: records are copied out, and believed only if the
 //! producer had not begun to overwrite them.
 
-use std::fs::File;
 use std::time::{Duration, Instant};
 
 use annulus_core::doorbell::{Heavy, Slept, after_release, sleep_as_reader, when_empty};
@@ -10,11 +9,11 @@ use annulus_core::ladder::Waiting;
 use annulus_core::layout::{Identity, RingState, Slot};
 use annulus_core::memory::{Mirror, View};
 use annulus_core::observer::{Lapped, Observer as Core, Seen, Sight};
-use annulus_os::sys;
+use annulus_os::{Birth, LockFile};
 
 use crate::bells::{ReaderBell, RoomBell};
 use crate::clock::Timekeeper;
-use crate::error::{CopyError, CopyTimeoutError, RecvError, TryCopyError};
+use crate::error::{CopyError, CopyTimeoutError, RecvError, TryCopyError, at_home};
 use crate::life::{Life, unlock_slot};
 use crate::memory::{DataMemory, Memory};
 use crate::received::{Received, Target};
@@ -37,7 +36,7 @@ pub(crate) struct Seat {
     pub(crate) memory: Memory,
     pub(crate) slot: u32,
     /// Holds the slot's lock.
-    pub(crate) ctl: File,
+    pub(crate) ctl: LockFile,
 }
 
 /// What a reader that copies has mapped.
@@ -74,7 +73,7 @@ pub(crate) struct Copier {
     nap: Duration,
     lost: u64,
     /// Whose handle this is: a forked child's copy must not free its parent's slot.
-    pid: u32,
+    birth: Birth,
 }
 
 impl Copier {
@@ -127,7 +126,7 @@ impl Copier {
             polls: 0,
             nap: NAP_FIRST,
             lost: 0,
-            pid: sys::pid(),
+            birth: Birth::here(),
         }
     }
 
@@ -159,6 +158,7 @@ impl Copier {
     }
 
     pub(crate) fn recv(&mut self, target: &mut impl Target) -> Result<Received, CopyError> {
+        at_home(self.birth)?;
         match self.attempt(target) {
             Some(got) => got,
             None => match self.wait(target, None) {
@@ -169,6 +169,7 @@ impl Copier {
     }
 
     pub(crate) fn try_recv(&mut self, target: &mut impl Target) -> Result<Received, TryCopyError> {
+        at_home(self.birth)?;
         match self.attempt(target) {
             Some(got) => got.map_err(TryCopyError::from),
             None => match self.poll_end() {
@@ -183,6 +184,7 @@ impl Copier {
         target: &mut impl Target,
         timeout: Duration,
     ) -> Result<Received, CopyTimeoutError> {
+        at_home(self.birth)?;
         let got = match self.attempt(target) {
             Some(got) => Some(got),
             None => self.wait(target, Instant::now().checked_add(timeout)),
@@ -191,6 +193,7 @@ impl Copier {
     }
 
     pub(crate) fn latest(&mut self, target: &mut impl Target) -> Result<Received, TryCopyError> {
+        at_home(self.birth)?;
         for _ in 0..NEWEST_TRIES {
             match self.core.newest(&self.mapped.view()) {
                 Sight::Record(seen) => match self.copy(seen, target) {
@@ -384,7 +387,7 @@ impl Seat {
 impl Drop for Copier {
     fn drop(&mut self) {
         if let Mapped::Seat(seat) = &self.mapped
-            && self.pid == sys::pid()
+            && self.birth.is_this_process()
         {
             seat.slot().vacate();
             when_empty(seat.memory.ctl(), &RoomBell::of(&seat.memory));

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 mod flow;
 
+pub(crate) use flow::at_home;
 pub use flow::{
     Behind, CopyError, CopyTimeoutError, RecvError, RecvTimeoutError, SendError, SendTimeoutError,
     TryCopyError, TryRecvError, TrySendError, WaitError,

@@ -1,10 +1,10 @@
 //! How a ring stands, for people and for scripts.
 
-use std::fs::File;
 use std::time::Duration;
 
 use annulus_core::layout::{Counter, Options, RingState, SlotKind};
 use annulus_core::words::NO_CURSOR;
+use annulus_os::LockFile;
 
 use crate::clock::Timekeeper;
 use crate::life::is_slot_held;
@@ -119,7 +119,7 @@ impl Info {
     pub(crate) fn read(
         name: &str,
         data: &DataMemory,
-        seats: Option<&(Memory, File)>,
+        seats: Option<&(Memory, LockFile)>,
         whereabouts: &Whereabouts,
     ) -> Info {
         let identity = data.identity();
@@ -181,7 +181,7 @@ impl Info {
 }
 
 /// Who has a place, as `ctl` says it.
-fn who(memory: &Memory, ctl: &File, tail: u64) -> Vec<SubscriberInfo> {
+fn who(memory: &Memory, ctl: &LockFile, tail: u64) -> Vec<SubscriberInfo> {
     let subscribers = memory.slots().iter().enumerate().filter_map(|(i, slot)| {
         let cursor = slot.cursor.look();
         (slot.is_active() && cursor != NO_CURSOR).then(|| SubscriberInfo {

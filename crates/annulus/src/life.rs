@@ -2,11 +2,10 @@
 //! A timeout would prove slowness, never death, and a pid proves nothing.
 
 use std::cell::{Cell, RefCell};
-use std::fs::File;
 use std::time::{Duration, Instant};
 
 use annulus_core::layout::{ProducerPage, lock_byte};
-use annulus_os::lock;
+use annulus_os::{LockFile, lock};
 
 use crate::error::RecvError;
 use crate::registry::Name;
@@ -148,16 +147,18 @@ fn look_for(whereabouts: &Whereabouts, epoch: u64) -> Sign {
 }
 
 /// Takes the lock of a slot, through a description that is not its owner's. `true`: nobody alive has it.
-pub(crate) fn try_lock_slot(ctl: &File, slot: u32) -> std::io::Result<bool> {
+pub(crate) fn try_lock_slot(ctl: &LockFile, slot: u32) -> std::io::Result<bool> {
     lock::try_lock(ctl, lock_byte::SLOTS + u64::from(slot))
 }
 
 /// Gives a slot's lock back.
-pub(crate) fn unlock_slot(ctl: &File, slot: u32) -> std::io::Result<()> {
+pub(crate) fn unlock_slot(ctl: &LockFile, slot: u32) -> std::io::Result<()> {
     lock::unlock(ctl, lock_byte::SLOTS + u64::from(slot))
 }
 
 /// Whether a slot's lock is held, through a description that is not its owner's.
-pub(crate) fn is_slot_held(ctl: &File, slot: u32) -> bool {
-    lock::is_write_locked(ctl, lock_byte::SLOTS + u64::from(slot)).unwrap_or(true)
+pub(crate) fn is_slot_held(ctl: &LockFile, slot: u32) -> bool {
+    ctl.file()
+        .and_then(|file| lock::is_write_locked(file, lock_byte::SLOTS + u64::from(slot)))
+        .unwrap_or(true)
 }

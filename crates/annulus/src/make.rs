@@ -11,8 +11,8 @@ use annulus_core::layout::{
 };
 use annulus_core::shape::{Align, CAPACITY_MAX, Shape};
 use annulus_core::writer::{Damaged, Writer};
-use annulus_os::Access as OsAccess;
 use annulus_os::sys::{self, page_size};
+use annulus_os::{Access as OsAccess, LockFile};
 
 use crate::bells::{ReaderBell, make_bells};
 use crate::clock::{Clock, Timekeeper};
@@ -37,9 +37,9 @@ pub(crate) type Parts = (Writer, Memory, Holdings);
 
 /// What it yields of a ring with a name.
 struct Kept {
-    owner: File,
-    life: Option<File>,
-    ctl: File,
+    owner: LockFile,
+    life: Option<LockFile>,
+    ctl: LockFile,
     ring: RingDir,
 }
 
@@ -229,8 +229,8 @@ impl Spec {
         let made = |source| Error::io("make the ring's files", name, source);
         let data = ring.place.create_file(DATA, self.data_mode).map_err(made)?;
         data.set_len(identity.data_bytes()).map_err(made)?;
-        let ctl = ring.place.create_file(CTL, self.ctl_mode).map_err(made)?;
-        ctl.set_len(ctl_bytes).map_err(made)?;
+        let ctl = LockFile::open(|| ring.place.create_file(CTL, self.ctl_mode)).map_err(made)?;
+        ctl.file().and_then(|ctl| ctl.set_len(ctl_bytes)).map_err(made)?;
         ring.place.create_file(OWNER, 0o600).map_err(made)?;
         let owner = ring.try_own(name)?.ok_or_else(|| Error::of(ErrorKind::ProducerAlive, name))?;
         let (epoch, life) =
@@ -239,7 +239,7 @@ impl Spec {
         let memory = Memory::map(
             name,
             &data,
-            &ctl,
+            ctl.file().map_err(made)?,
             *identity,
             OsAccess::ReadWrite,
             MapOptions { fresh: true, ..self.map },
@@ -264,7 +264,7 @@ impl Spec {
 
     /// What has the name, held by its `owner` lock, if it may be replaced: a ring that nobody holds and nobody
     /// keeps, or what is left of one. `None` if nothing has the name, or if it changed hands meanwhile.
-    fn leftover(&self, home: &Home) -> Result<Option<(RingDir, File)>, Error> {
+    fn leftover(&self, home: &Home) -> Result<Option<(RingDir, LockFile)>, Error> {
         let name = &self.name;
         let owned = home.ring(name).and_then(|old| {
             let owner = old.try_own(name).or_else(|error| gone(home, name, &old, error))?;
@@ -477,10 +477,11 @@ pub(crate) fn attach(
     ring: &RingDir,
     access: OsAccess,
     options: MapOptions,
-) -> Result<(Memory, File, File), Error> {
+) -> Result<(Memory, File, LockFile), Error> {
     let data = ring.file(DATA, access, name)?;
-    let ctl = ring.file(CTL, OsAccess::ReadWrite, name)?;
-    let memory = Memory::attach(name, &data, &ctl, access, options)?;
+    let ctl = ring.lock_file(CTL, name)?;
+    let opened = ctl.file().map_err(|source| Error::io("open the ring", name, source))?;
+    let memory = Memory::attach(name, &data, opened, access, options)?;
     Ok((memory, data, ctl))
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use annulus_core::layout::{Identity, lock_byte};
 use annulus_core::shape::CAPACITY_MAX;
 use annulus_os::place::{facts_of, file_mapped_at, page_size_of, reserve, shared_memory_object};
-use annulus_os::{Access as OsAccess, lock};
+use annulus_os::{Access as OsAccess, LockFile, lock};
 
 use crate::HugePages;
 use crate::create::Spec;
@@ -41,13 +41,30 @@ impl Object {
 
     /// Opens it, with a description of its own.
     fn open(&self, access: OsAccess) -> Result<File, Error> {
-        let failed = |source| Error::look_up("open the shared memory", &self.id, source);
-        let file = shared_memory_object(&self.id, access).map_err(failed)?;
-        let facts = facts_of(&file).map_err(failed)?;
-        if self.which.is_some_and(|which| which != (facts.dev, facts.ino)) {
-            return Err(Error::of(ErrorKind::NotFound, &self.id));
-        }
+        let file = shared_memory_object(&self.id, access).map_err(|source| self.not_opened(source))?;
+        self.check(&file)?;
         Ok(file)
+    }
+
+    /// The same for reading, writing and locks.
+    fn open_for_locks(&self) -> Result<LockFile, Error> {
+        let failed = |source| self.not_opened(source);
+        let file = LockFile::open(|| shared_memory_object(&self.id, OsAccess::ReadWrite)).map_err(failed)?;
+        self.check(file.file().map_err(failed)?)?;
+        Ok(file)
+    }
+
+    /// Whether it is the one that is mapped.
+    fn check(&self, file: &File) -> Result<(), Error> {
+        let facts = facts_of(file).map_err(|source| self.not_opened(source))?;
+        match self.which {
+            Some(which) if which != (facts.dev, facts.ino) => Err(Error::of(ErrorKind::NotFound, &self.id)),
+            _ => Ok(()),
+        }
+    }
+
+    fn not_opened(&self, source: std::io::Error) -> Error {
+        Error::look_up("open the shared memory", &self.id, source)
     }
 
     /// Where the ring is, for one participant.
@@ -57,10 +74,11 @@ impl Object {
 
     /// Opens and maps both parts: what a subscriber needs. Of the two files, both of the object, the second is good for
     /// the locks of slots.
-    pub(crate) fn attach(&self, map: MapOptions) -> Result<(Memory, [File; 2], Whereabouts), Error> {
-        let (data, ctl) = (self.open(OsAccess::Read)?, self.open(OsAccess::ReadWrite)?);
-        let memory = Memory::attach(&self.id, &data, &ctl, OsAccess::Read, in_object(map))?;
-        Ok((memory, [data, ctl], self.whereabouts()?))
+    pub(crate) fn attach(&self, map: MapOptions) -> Result<(Memory, File, LockFile, Whereabouts), Error> {
+        let (data, ctl) = (self.open(OsAccess::Read)?, self.open_for_locks()?);
+        let opened = ctl.file().map_err(|source| self.not_opened(source))?;
+        let memory = Memory::attach(&self.id, &data, opened, OsAccess::Read, in_object(map))?;
+        Ok((memory, data, ctl, self.whereabouts()?))
     }
 
     /// Opens and maps what an observer needs.
@@ -92,13 +110,14 @@ impl Spec {
         self.check()?;
         let name = &self.name;
         let failed = |source| Error::io("lock the ring", name, source);
-        let owner = Held { file: object.open(OsAccess::ReadWrite)?, byte: lock_byte::OWNER };
+        let owner = Held { file: object.open_for_locks()?, byte: lock_byte::OWNER };
         if !lock::try_lock(&owner.file, owner.byte).map_err(failed)? {
             return Err(Error::of(ErrorKind::ProducerAlive, name));
         }
-        let file = object.open(OsAccess::ReadWrite)?;
+        let ctl = object.open_for_locks()?;
+        let file = ctl.file().map_err(failed)?;
         let begin_life = || {
-            let life = Held { file: object.open(OsAccess::ReadWrite)?, byte: lock_byte::LIFE };
+            let life = Held { file: object.open_for_locks()?, byte: lock_byte::LIFE };
             // Whoever has `owner` is the only one who asks for it; but of one that has just died the kernel closes the
             // descriptors one by one, and this may be the last.
             for _ in 0..LIFE_TRIES {
@@ -110,23 +129,23 @@ impl Spec {
             Err(Error::of(ErrorKind::ProducerAlive, name))
         };
         let map = in_object(self.map);
-        let (writer, memory, life) = match read_identity(name, &file) {
+        let (writer, memory, life) = match read_identity(name, file) {
             Ok(_) => {
-                let memory = Memory::attach(name, &file, &file, OsAccess::ReadWrite, map)?;
-                self.compare(memory.data(), page_size_of(&file).map_err(failed)?)?;
+                let memory = Memory::attach(name, file, file, OsAccess::ReadWrite, map)?;
+                self.compare(memory.data(), page_size_of(file).map_err(failed)?)?;
                 let (writer, life) = self.go_on(&memory, |_| begin_life())?;
                 (writer, memory, life)
             }
             Err(error) if matches!(error.kind(), ErrorKind::NotARing(_)) => {
-                let identity = self.fit(&file)?;
+                let identity = self.fit(file)?;
                 let life = begin_life()?;
-                let memory = Memory::map(name, &file, &file, identity, OsAccess::ReadWrite, map)?;
+                let memory = Memory::map(name, file, file, identity, OsAccess::ReadWrite, map)?;
                 (self.lay(&memory, 1)?, memory, life)
             }
             Err(error) => return Err(error),
         };
         let whereabouts = object.whereabouts()?;
-        Ok((writer, memory, Holdings { owner, life: Some(life), ctl: file, whereabouts }))
+        Ok((writer, memory, Holdings { owner, life: Some(life), ctl, whereabouts }))
     }
 
     /// The identity of the largest ring that fits, or of what was asked. What the ring's words will lie in must be

@@ -11,7 +11,7 @@ use annulus_core::ladder::Waiting;
 use annulus_core::layout::{Options, SlotKind};
 use annulus_core::observer::Observer as Core;
 use annulus_core::reader::JoinFailed;
-use annulus_os::{Access as OsAccess, place::facts_of, sys};
+use annulus_os::{Access as OsAccess, LockFile, fork, place::facts_of, sys};
 
 use crate::bells::RoomBell;
 use crate::clock::Timekeeper;
@@ -388,6 +388,8 @@ impl OpenSpec {
             Timekeeper::of(identity).ok_or_else(|| Error::of(ErrorKind::Corrupt("clock"), &self.name))?;
         let interval = Duration::from_millis(u64::from(identity.liveness_ms));
         let epoch = data.view().producer.epoch.look();
+        // An observer has no lock, by which this would be done.
+        fork::watch().map_err(|source| Error::io("watch for forks", &self.name, source))?;
         Ok((Life::new(whereabouts, epoch, interval, self.stay), keeper))
     }
 
@@ -398,7 +400,7 @@ impl OpenSpec {
         kind: SlotKind,
         check: impl FnOnce(&Memory, &File) -> Result<(), Error>,
     ) -> Result<(Life, Timekeeper, Seat), Error> {
-        let (memory, [data, ctl], whereabouts) = self.attach(purpose, self.map)?;
+        let (memory, data, ctl, whereabouts) = self.attach(purpose, self.map)?;
         check(&memory, &data)?;
         self.check_type(memory.data())?;
         let (life, keeper) = self.follow(whereabouts, memory.data())?;
@@ -408,14 +410,18 @@ impl OpenSpec {
     }
 
     /// Maps both parts of the ring. The files are those of `data` and `ctl`.
-    fn attach(&self, purpose: Purpose, map: MapOptions) -> Result<(Memory, [File; 2], Whereabouts), Error> {
+    fn attach(
+        &self,
+        purpose: Purpose,
+        map: MapOptions,
+    ) -> Result<(Memory, File, LockFile, Whereabouts), Error> {
         if let Some(object) = &self.object {
             return object.attach(map);
         }
         let (name, home) = (&self.name, self.home(purpose)?);
         let ((memory, data, ctl), ring) =
             at_the_name(&home, name, |ring| attach(name, ring, OsAccess::Read, map))?;
-        Ok((memory, [data, ctl], Whereabouts::Named { home, name: name.clone(), ring }))
+        Ok((memory, data, ctl, Whereabouts::Named { home, name: name.clone(), ring }))
     }
 
     /// Maps what an observer needs.
@@ -436,7 +442,7 @@ impl OpenSpec {
         let (data, whereabouts) = self.attach_data(map)?;
         // Observers may look at a ring without permission to its ctl.
         let seats = match self.attach(Purpose::Copy, map) {
-            Ok((memory, [_, ctl], _)) => Some((memory, ctl)),
+            Ok((memory, _, ctl, _)) => Some((memory, ctl)),
             Err(error) if *error.kind() == ErrorKind::PermissionDenied => None,
             Err(error) => return Err(error),
         };
@@ -470,7 +476,7 @@ fn at_the_name<T>(
 }
 
 /// Takes the lock of a slot and makes it ours. First among free ones, then among those whose owners died.
-fn take_slot(name: &str, memory: &Memory, ctl: &File, kind: SlotKind) -> Result<u32, Error> {
+fn take_slot(name: &str, memory: &Memory, ctl: &LockFile, kind: SlotKind) -> Result<u32, Error> {
     let slots = memory.slots();
     // Twice over all of them in the end: a reaper that holds a lock for a moment must not cost a free slot.
     for also_active in [false, true, true] {

@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::fs::File;
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
@@ -11,12 +10,12 @@ use annulus_core::ladder::Waiting;
 use annulus_core::layout::{Counter, FenceMode, Options};
 use annulus_core::memory::{Mirror, Shared};
 use annulus_core::writer::{Batch, Full, Refusal, Room, Writer};
-use annulus_os::{membarrier, sys};
+use annulus_os::{Birth, LockFile, membarrier};
 
 use crate::bells::ReaderBell;
 use crate::claim::Claim;
 use crate::clock::Timekeeper;
-use crate::error::{Behind, Error, ErrorKind, SendError, SendTimeoutError, TrySendError};
+use crate::error::{Behind, Error, ErrorKind, SendError, SendTimeoutError, TrySendError, at_home};
 use crate::life::Rate;
 use crate::memory::Memory;
 use crate::registry::Name;
@@ -31,7 +30,7 @@ pub(crate) struct Holdings {
     /// Its lock tells readers that this producer lives. Not of a ring that is left without a producer.
     pub(crate) life: Option<Held>,
     /// Through which the locks of dead subscribers' slots are taken.
-    pub(crate) ctl: File,
+    pub(crate) ctl: LockFile,
     pub(crate) whereabouts: Whereabouts,
 }
 
@@ -67,7 +66,7 @@ pub struct Producer {
     keeper: Timekeeper,
     pub(crate) holdings: Holdings,
     /// Whose handle this is: a forked child's copy must not end what is its parent's.
-    pid: u32,
+    pub(crate) birth: Birth,
     not_sync: PhantomData<Cell<()>>,
 }
 
@@ -106,7 +105,7 @@ impl Producer {
             refused: None,
             keeper,
             holdings,
-            pid: sys::pid(),
+            birth: Birth::here(),
             not_sync: PhantomData,
         })
     }
@@ -122,10 +121,12 @@ impl Producer {
     /// [`SendError::TooLarge`]; nothing was sent.
     #[inline]
     pub fn send(&mut self, payload: &[u8]) -> Result<(), SendError> {
+        at_home(self.birth)?;
         match self.publish(payload) {
             Ok(()) => Ok(()),
             Err(refusal) => self.send_slow(payload, refusal, None).map_err(|error| match error {
                 SendTimeoutError::TooLarge { len, max } => SendError::TooLarge { len, max },
+                SendTimeoutError::Forked => SendError::Forked,
                 SendTimeoutError::TimedOut(_) => unreachable!("a wait without a deadline does not end by it"),
             }),
         }
@@ -139,6 +140,7 @@ impl Producer {
     /// was sent.
     #[inline]
     pub fn try_send(&mut self, payload: &[u8]) -> Result<(), TrySendError> {
+        at_home(self.birth)?;
         match self.publish(payload) {
             Ok(()) => Ok(()),
             Err(refusal) => self.try_send_slow(payload, refusal),
@@ -151,6 +153,7 @@ impl Producer {
     ///
     /// [`SendTimeoutError`]; nothing was sent.
     pub fn send_timeout(&mut self, payload: &[u8], timeout: Duration) -> Result<(), SendTimeoutError> {
+        at_home(self.birth)?;
         match self.publish(payload) {
             Ok(()) => Ok(()),
             Err(refusal) => self.send_slow(payload, refusal, Instant::now().checked_add(timeout)),
@@ -185,6 +188,7 @@ impl Producer {
         let mut sent = 0;
         let mut batch = self.writer.batch();
         for record in records {
+            at_home(self.birth)?;
             let payload = record.as_ref();
             match self.stage(&mut batch, payload) {
                 Ok(()) => {}
@@ -217,6 +221,7 @@ impl Producer {
     {
         let mut batch = self.writer.batch();
         for record in records {
+            at_home(self.birth)?;
             let payload = record.as_ref();
             match self.stage(&mut batch, payload) {
                 Ok(()) => {}
@@ -264,6 +269,7 @@ impl Producer {
     /// ```
     #[inline]
     pub fn claim(&mut self, len: usize) -> Result<Claim<'_>, SendError> {
+        at_home(self.birth)?;
         let room = match self.writer.claim(self.memory.shared(), len as u64) {
             Ok(room) => room,
             Err(refusal) => self
@@ -279,6 +285,7 @@ impl Producer {
     ///
     /// [`TrySendError`].
     pub fn try_claim(&mut self, len: usize) -> Result<Claim<'_>, TrySendError> {
+        at_home(self.birth)?;
         match self.writer.claim(self.memory.shared(), len as u64) {
             Ok(room) => Ok(Claim::new(self, room)),
             Err(refusal) => {
@@ -324,14 +331,20 @@ impl Producer {
         self.holdings.whereabouts.meaning() == Name::Ours
     }
 
-    /// Writes into claimed room.
+    /// Writes into claimed room. A forked child's copy of the claim writes nothing and sends nothing.
     pub(crate) fn fill(&mut self, room: &Room, offset: u64, bytes: &[u8]) {
+        if !self.birth.is_here() {
+            return;
+        }
         self.writer.fill(room, self.memory.shared(), offset, bytes);
     }
 
     /// Publishes claimed room.
     #[inline]
     pub(crate) fn commit(&mut self, room: Room, len: u64) {
+        if !self.birth.is_here() {
+            return;
+        }
         if let Some(stamp) = self.keeper.stamp() {
             self.writer.stamp(&room, self.memory.shared(), stamp);
         }
@@ -340,6 +353,9 @@ impl Producer {
     }
 
     fn flush(&mut self, batch: Batch) -> u64 {
+        if !self.birth.is_here() {
+            return 0;
+        }
         let sent = self.writer.flush(batch, self.memory.shared());
         if sent > 0 {
             self.ring_bell();
@@ -468,7 +484,7 @@ fn stage(
 
 impl Drop for Producer {
     fn drop(&mut self) {
-        if self.pid != sys::pid() {
+        if !self.birth.is_this_process() {
             return;
         }
         // The state first, then the wake, then the locks: a reader that finds the lock free finds the state too.

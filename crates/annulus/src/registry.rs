@@ -7,7 +7,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use annulus_os::sys::TransparentHugePages;
-use annulus_os::{Facts, FileSystem, Place, lock, sys};
+use annulus_os::{Facts, FileSystem, LockFile, Place, lock, sys};
 
 use crate::HugePages;
 use crate::error::{Error, ErrorKind};
@@ -280,20 +280,18 @@ impl RingDir {
         access: annulus_os::Access,
         name: &str,
     ) -> Result<File, Error> {
-        self.place.open_file(file, access).map_err(|source| match source.kind() {
-            std::io::ErrorKind::InvalidInput => {
-                Error::of(ErrorKind::NotARing("one of its files is not a regular file"), name)
-            }
-            std::io::ErrorKind::NotFound => {
-                Error::of(ErrorKind::NotARing("one of its files is missing"), name)
-            }
-            _ => Error::io("open the ring", name, source),
-        })
+        self.place.open_file(file, access).map_err(|source| not_opened(name, source))
+    }
+
+    /// Opens one of the ring's files for reading, writing and locks.
+    pub(crate) fn lock_file(&self, file: &'static str, name: &str) -> Result<LockFile, Error> {
+        let open = || self.place.open_file(file, annulus_os::Access::ReadWrite);
+        LockFile::open(open).map_err(|source| not_opened(name, source))
     }
 
     /// Takes the lock that keeps producers apart, without waiting. `None`: a producer has it.
-    pub(crate) fn try_own(&self, name: &str) -> Result<Option<File>, Error> {
-        let owner = self.file(OWNER, annulus_os::Access::ReadWrite, name)?;
+    pub(crate) fn try_own(&self, name: &str) -> Result<Option<LockFile>, Error> {
+        let owner = self.lock_file(OWNER, name)?;
         let locked =
             lock::try_lock(&owner, LOCK).map_err(|source| Error::io("lock the ring", name, source))?;
         Ok(locked.then_some(owner))
@@ -301,10 +299,10 @@ impl RingDir {
 
     /// Makes the file by which readers see that the producer of an epoch lives: locked before it has its
     /// name. The mode is that of `data`.
-    pub(crate) fn begin_life(&self, epoch: u64, mode: u32, name: &str) -> Result<File, Error> {
+    pub(crate) fn begin_life(&self, epoch: u64, mode: u32, name: &str) -> Result<LockFile, Error> {
         let failed = |source| Error::io("make the producer's life file", name, source);
         let temporary = temporary_name(name)?;
-        let life = self.place.create_file(&temporary, mode).map_err(failed)?;
+        let life = LockFile::open(|| self.place.create_file(&temporary, mode)).map_err(failed)?;
         let named = lock::try_lock(&life, LOCK).and_then(|locked| {
             // Nobody else knows the file, so the lock is free.
             debug_assert!(locked);
@@ -325,6 +323,16 @@ impl RingDir {
                 let _ = self.place.remove_file(&file);
             }
         }
+    }
+}
+
+fn not_opened(name: &str, source: std::io::Error) -> Error {
+    match source.kind() {
+        std::io::ErrorKind::InvalidInput => {
+            Error::of(ErrorKind::NotARing("one of its files is not a regular file"), name)
+        }
+        std::io::ErrorKind::NotFound => Error::of(ErrorKind::NotARing("one of its files is missing"), name),
+        _ => Error::io("open the ring", name, source),
     }
 }
 

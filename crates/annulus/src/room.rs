@@ -13,7 +13,7 @@ use annulus_core::words::NO_CURSOR;
 use annulus_core::writer::{Full, Refusal, Writer};
 
 use crate::bells::RoomBell;
-use crate::error::WaitError;
+use crate::error::{WaitError, at_home};
 use crate::life::{is_slot_held, try_lock_slot, unlock_slot};
 use crate::producer::Producer;
 
@@ -81,6 +81,7 @@ impl Producer {
     }
 
     fn wait_until_joined(&self, n: u32, deadline: Option<Instant>) -> Result<(), WaitError> {
+        at_home(self.birth)?;
         let max = self.memory.slots().len() as u32;
         if n > max {
             return Err(WaitError::TooMany { max });

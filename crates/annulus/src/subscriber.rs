@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::fs::File;
 use std::time::{Duration, Instant};
 
 use annulus_core::doorbell::{Heavy, Slept, after_release, sleep_as_reader, when_empty};
@@ -10,11 +9,11 @@ use annulus_core::history::Start;
 use annulus_core::ladder::Waiting;
 use annulus_core::layout::{FenceMode, Identity, RingState, Slot};
 use annulus_core::reader::{Held, JoinFailed, Look, Passed, Pins, Reader};
-use annulus_os::sys;
+use annulus_os::{Birth, LockFile};
 
 use crate::bells::{ReaderBell, RoomBell};
 use crate::clock::Timekeeper;
-use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
+use crate::error::{RecvError, RecvTimeoutError, TryRecvError, at_home};
 use crate::life::{Life, unlock_slot};
 use crate::memory::Memory;
 use crate::record::Record;
@@ -76,21 +75,21 @@ pub struct Subscriber {
     /// The sequence at which the ring was last found empty.
     empty_at: Cell<u64>,
     /// Whose handle this is: a forked child's copy must not free its parent's slot.
-    pid: u32,
+    birth: Birth,
     /// Holds the slot's lock.
-    ctl: File,
+    ctl: LockFile,
 }
 
 impl Subscriber {
     pub(crate) fn new(
         memory: Memory,
-        ctl: File,
+        ctl: LockFile,
         slot: u32,
         life: Life,
         waiting: Waiting,
         start: Start,
         keeper: Timekeeper,
-    ) -> Result<Subscriber, (JoinFailed, File)> {
+    ) -> Result<Subscriber, (JoinFailed, LockFile)> {
         let identity = *memory.identity();
         let reader = {
             let shared = memory.shared();
@@ -120,7 +119,7 @@ impl Subscriber {
             life,
             polls: Cell::new(0),
             empty_at: Cell::new(reader_sequence),
-            pid: sys::pid(),
+            birth: Birth::here(),
             ctl,
             memory,
         })
@@ -136,6 +135,7 @@ impl Subscriber {
     /// [`RecvError`], after every record that was sent before the end.
     #[inline]
     pub fn recv(&self) -> Result<Record<'_>, RecvError> {
+        at_home(self.birth)?;
         match self.reader.look(self.memory.shared()) {
             Look::Record(held) => Ok(Record::new(self, held)),
             _ => self.recv_slow(None).map_err(|error| match error {
@@ -153,6 +153,7 @@ impl Subscriber {
     /// is noticed within 64 empty calls and a liveness interval.
     #[inline]
     pub fn try_recv(&self) -> Result<Record<'_>, TryRecvError> {
+        at_home(self.birth)?;
         match self.reader.look(self.memory.shared()) {
             Look::Record(held) => Ok(Record::new(self, held)),
             Look::Empty => match self.poll_end() {
@@ -183,6 +184,7 @@ impl Subscriber {
     /// [`RecvTimeoutError`].
     #[inline]
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Record<'_>, RecvTimeoutError> {
+        at_home(self.birth)?;
         match self.reader.look(self.memory.shared()) {
             Look::Record(held) => Ok(Record::new(self, held)),
             _ => self.recv_slow(Instant::now().checked_add(timeout)),
@@ -251,9 +253,12 @@ impl Subscriber {
         &self.memory
     }
 
-    /// Gives a record's space back.
+    /// Gives a record's space back; a forked child's copy of the record has none.
     #[inline]
     pub(crate) fn release(&self, held: Held) {
+        if !self.birth.is_here() {
+            return;
+        }
         let shared = self.memory.shared();
         let pins = Pins::new(&self.pin_bits, &self.pin_count);
         if let Some((before, after)) = self.reader.release(shared, self.slot(), pins, held) {
@@ -405,7 +410,7 @@ pub(crate) fn heavy_of(identity: &Identity) -> Heavy {
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
-        if self.pid != sys::pid() {
+        if !self.birth.is_this_process() {
             return;
         }
         self.slot().vacate();

@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use annulus_core::layout::lock_byte;
-use annulus_os::lock;
+use annulus_os::{LockFile, lock};
 
 use crate::registry::{Home, LOCK, Name, RingDir, life_name};
 
@@ -20,7 +20,7 @@ pub(crate) enum Whereabouts {
 /// A lock that is held, of a description that nobody else has.
 #[derive(Debug)]
 pub(crate) struct Held {
-    pub(crate) file: File,
+    pub(crate) file: LockFile,
     pub(crate) byte: u64,
 }
 
@@ -34,8 +34,8 @@ impl Held {
 /// What tells whether the producer of an epoch lives.
 #[derive(Debug)]
 pub(crate) enum Sign {
-    /// It holds this byte's lock as long as it does.
-    Lock(Held),
+    /// It holds the lock of this byte of this file as long as it does.
+    Lock { file: File, byte: u64 },
     /// It is gone, and another has removed the sign.
     Gone,
     /// It could not be looked at for a reason that says nothing about the producer, such as too many descriptors.
@@ -46,7 +46,7 @@ impl Sign {
     /// Whether the producer lives; `None` if that cannot be said now.
     pub(crate) fn is_alive(&self) -> Option<bool> {
         match self {
-            Sign::Lock(held) => lock::is_write_locked(&held.file, held.byte).ok(),
+            Sign::Lock { file, byte } => lock::is_write_locked(file, *byte).ok(),
             Sign::Gone => Some(false),
             Sign::Unknown => None,
         }
@@ -78,7 +78,7 @@ impl Whereabouts {
             Whereabouts::Object { file } => (file.try_clone(), lock_byte::LIFE),
         };
         match file {
-            Ok(file) => Sign::Lock(Held { file, byte }),
+            Ok(file) => Sign::Lock { file, byte },
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Sign::Gone,
             Err(_) => Sign::Unknown,
         }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use annulus_os::lock::{is_write_locked, try_lock};
 use annulus_os::place::{facts_of, page_size_of, reserve};
 use annulus_os::sys::page_size;
-use annulus_os::{Access, FileSystem, Mapping, Part, Place};
+use annulus_os::{Access, FileSystem, LockFile, Mapping, Part, Place};
 
 use crate::support::{End, alone, read, touch, with_mount, write};
 
@@ -273,15 +273,16 @@ fn a_directory_of_huge_pages_does_what_rings_need_of_it() {
 
         // Locks, also beyond the end; and only its lock does an empty file need.
         let ring = place.open_at("ring").unwrap();
-        let [first, second] = [(); 2].map(|()| ring.open_file("data", Access::ReadWrite).unwrap());
+        let [first, second] =
+            [(); 2].map(|()| LockFile::open(|| ring.open_file("data", Access::ReadWrite)).unwrap());
         assert!(try_lock(&first, 7).unwrap());
-        assert!(!try_lock(&second, 7).unwrap() && is_write_locked(&second, 7).unwrap());
+        assert!(!try_lock(&second, 7).unwrap() && is_write_locked(second.file().unwrap(), 7).unwrap());
         drop(first);
         assert!(try_lock(&second, 7).unwrap());
 
         // What does not work: write(2), and lengths that are no huge pages.
         assert_eq!((&data).write(b"x").unwrap_err().kind(), ErrorKind::InvalidInput);
-        assert_eq!(second.set_len(4096).unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(second.file().unwrap().set_len(4096).unwrap_err().kind(), ErrorKind::InvalidInput);
     });
 }
 

@@ -81,6 +81,9 @@ pub(crate) enum End {
     Signal(i32),
 }
 
+/// For what a child is about to say, in milliseconds. One that never does has failed.
+const PATIENCE_MS: i32 = 60_000;
+
 pub(crate) struct Child(libc::pid_t);
 
 impl Child {
@@ -145,6 +148,9 @@ impl Ready {
     /// Waits for the byte.
     pub(crate) fn hear(&self) {
         let mut byte = 0_u8;
+        let mut poll = libc::pollfd { fd: self.read, events: libc::POLLIN, revents: 0 };
+        // SAFETY: one `pollfd` of our own, and an open descriptor.
+        assert_eq!(unsafe { libc::poll(&raw mut poll, 1, PATIENCE_MS) }, 1, "the child says nothing");
         // SAFETY: writes at most one byte into `byte`.
         assert_eq!(unsafe { libc::read(self.read, (&raw mut byte).cast(), 1) }, 1);
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use annulus_core::reader::End;
+use annulus_os::Birth;
 
 macro_rules! error_text {
     ($name:ident { $($pattern:pat => $text:expr),* $(,)? }) => {
@@ -22,6 +23,8 @@ const DRAINED: &str = "the ring is drained and its producer has ended; nothing w
 const LOST: &str = "the ring is drained and its producer died; wait for the next one, or end";
 const REPLACED: &str = "another ring took this one's name; open the name again";
 const EVICTED: &str = "the producer went on without this reader; subscribe again";
+const FORKED: &str =
+    "this process is a forked child of the one that opened the ring; open it here, after the fork";
 const DAMAGED: &str =
     "the ring holds something that no producer writes; end its processes and create it again";
 
@@ -59,6 +62,8 @@ pub enum SendError {
         /// The longest, in bytes.
         max: usize,
     },
+    /// This process is a forked child of the one that opened the ring: only that one may use the handle.
+    Forked,
 }
 
 /// Why [`Producer::try_send`](crate::Producer::try_send) did not send.
@@ -74,6 +79,8 @@ pub enum TrySendError {
         /// The longest, in bytes.
         max: usize,
     },
+    /// This process is a forked child of the one that opened the ring: only that one may use the handle.
+    Forked,
 }
 
 /// Why [`Producer::send_timeout`](crate::Producer::send_timeout) did not send.
@@ -89,6 +96,8 @@ pub enum SendTimeoutError {
         /// The longest, in bytes.
         max: usize,
     },
+    /// This process is a forked child of the one that opened the ring: only that one may use the handle.
+    Forked,
 }
 
 /// Why [`Subscriber::recv`](crate::Subscriber::recv) has no record.
@@ -105,6 +114,8 @@ pub enum RecvError {
     Evicted,
     /// The ring holds something that no producer writes.
     Corrupt,
+    /// This process is a forked child of the one that opened the ring: only that one may use the handle.
+    Forked,
 }
 
 /// Why [`Subscriber::try_recv`](crate::Subscriber::try_recv) has no record.
@@ -206,6 +217,8 @@ pub enum WaitError {
         /// How many it has.
         max: u32,
     },
+    /// This process is a forked child of the one that opened the ring: only that one may use the handle.
+    Forked,
 }
 
 impl From<End> for RecvError {
@@ -250,15 +263,21 @@ error_text!(WaitError {
         format!("only {present} subscribers came in time; start the others, or wait longer"),
     WaitError::TooMany { max } =>
         format!("the ring has places for {max} subscribers only; create it with more (`.max_subscribers(..)`)"),
+    WaitError::Forked => FORKED,
 });
-error_text!(SendError { SendError::TooLarge { len, max } => too_large(len, max) });
+error_text!(SendError {
+    SendError::TooLarge { len, max } => too_large(len, max),
+    SendError::Forked => FORKED,
+});
 error_text!(TrySendError {
     TrySendError::Full(behind) => full(behind),
     TrySendError::TooLarge { len, max } => too_large(len, max),
+    TrySendError::Forked => FORKED,
 });
 error_text!(SendTimeoutError {
     SendTimeoutError::TimedOut(behind) => full(behind),
     SendTimeoutError::TooLarge { len, max } => too_large(len, max),
+    SendTimeoutError::Forked => FORKED,
 });
 error_text!(RecvError {
     RecvError::Closed => DRAINED,
@@ -266,6 +285,7 @@ error_text!(RecvError {
     RecvError::Replaced => REPLACED,
     RecvError::Evicted => EVICTED,
     RecvError::Corrupt => DAMAGED,
+    RecvError::Forked => FORKED,
 });
 error_text!(TryRecvError {
     TryRecvError::Empty => "nothing new yet; try again, or use `recv`",
@@ -280,6 +300,40 @@ impl From<SendError> for TrySendError {
     fn from(error: SendError) -> Self {
         match error {
             SendError::TooLarge { len, max } => TrySendError::TooLarge { len, max },
+            SendError::Forked => TrySendError::Forked,
         }
     }
+}
+
+/// A handle was used in a forked child.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Forked;
+
+/// Whether a handle may be used: by the process that opened it.
+#[inline]
+pub(crate) fn at_home(birth: Birth) -> Result<(), Forked> {
+    if birth.is_here() { Ok(()) } else { Err(Forked) }
+}
+
+macro_rules! from_forked {
+    ($($name:ident => $value:expr),* $(,)?) => {$(
+        impl From<Forked> for $name {
+            fn from(_: Forked) -> Self {
+                $value
+            }
+        }
+    )*};
+}
+
+from_forked! {
+    SendError => SendError::Forked,
+    TrySendError => TrySendError::Forked,
+    SendTimeoutError => SendTimeoutError::Forked,
+    WaitError => WaitError::Forked,
+    RecvError => RecvError::Forked,
+    TryRecvError => TryRecvError::Ended(RecvError::Forked),
+    RecvTimeoutError => RecvTimeoutError::Ended(RecvError::Forked),
+    CopyError => CopyError::Ended(RecvError::Forked),
+    TryCopyError => TryCopyError::Ended(RecvError::Forked),
+    CopyTimeoutError => CopyTimeoutError::Ended(RecvError::Forked),
 }

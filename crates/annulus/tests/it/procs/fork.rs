@@ -4,7 +4,10 @@
 
 use std::time::Duration;
 
-use annulus::{ErrorKind, RecvTimeoutError, Ring};
+use annulus::{
+    CopyError, CopyTimeoutError, ErrorKind, RecvError, RecvTimeoutError, Ring, SendError, SendTimeoutError,
+    Start, TryCopyError, TryRecvError, TrySendError, WaitError,
+};
 
 use super::child::{Child, listen, say};
 use crate::support::Dir;
@@ -83,6 +86,100 @@ pub(super) fn with_drops(dir: &str) {
     }
     assert_eq!(rx.recv_timeout(Duration::from_millis(300)).unwrap_err(), RecvTimeoutError::TimedOut);
     say("goes on");
+}
+
+/// Promise: fork without exec, and the child's handles are errors; the parent is unharmed.
+#[test]
+fn a_child_that_uses_its_copies() {
+    let dir = Dir::new();
+    let mut child = Child::start("fork-and-use", &[dir.text()]);
+    child.expect("0 wrong");
+    child.ends_well();
+    assert!(dir.entries().is_empty());
+}
+
+/// Forks with every kind of handle open, a record held and a claim begun, and lets the child use them all.
+pub(super) fn with_uses(dir: &str) {
+    let create = |name| Ring::create(name).dir(dir).capacity(4096).producer().unwrap();
+    let open = |name| Ring::open(name).dir(dir).start(Start::Oldest);
+    let (mut tx, mut claimer) = (create("r"), create("claims"));
+    let claims = open("claims").subscribe().unwrap();
+    tx.send_batch([b"first", b"other"]).unwrap();
+    let rx = open("r").subscribe().unwrap();
+    let mut copying = open("r").subscribe_copying().unwrap();
+    let mut observer = open("r").observe().unwrap();
+    let held = rx.recv().unwrap();
+    let mut claim = claimer.claim(64).unwrap();
+    claim.write_at(0, b"third");
+    let mut pipe = [0; 2];
+    // SAFETY: writes two descriptors.
+    assert_eq!(unsafe { libc::pipe(pipe.as_mut_ptr()) }, 0);
+    // SAFETY: the child calls the handles, writes to the pipe and ends without destructors of its own.
+    if unsafe { libc::fork() } == 0 {
+        let (hour, end, mut buf) = (Duration::from_secs(3600), RecvError::Forked, [0; 64]);
+        claim.write_at(0, b"wrong");
+        claim.commit();
+        drop(held);
+        let right = [
+            tx.send(b"x") == Err(SendError::Forked),
+            tx.try_send(b"x") == Err(TrySendError::Forked),
+            tx.send_timeout(b"x", hour) == Err(SendTimeoutError::Forked),
+            tx.send_batch([b"x"]) == Err(SendError::Forked),
+            tx.try_send_batch([b"x"]) == Err(SendError::Forked),
+            matches!(tx.claim(1), Err(SendError::Forked)),
+            matches!(tx.try_claim(1), Err(TrySendError::Forked)),
+            tx.wait_for_subscribers(1) == Err(WaitError::Forked),
+            tx.wait_for_subscribers_timeout(1, hour) == Err(WaitError::Forked),
+            matches!(rx.recv(), Err(RecvError::Forked)),
+            matches!(rx.try_recv(), Err(TryRecvError::Ended(RecvError::Forked))),
+            matches!(rx.recv_timeout(hour), Err(RecvTimeoutError::Ended(RecvError::Forked))),
+            matches!(rx.iter().next(), Some(Err(RecvError::Forked))),
+            copying.recv(&mut buf) == Err(CopyError::Ended(end)),
+            copying.try_recv(&mut buf) == Err(TryCopyError::Ended(end)),
+            copying.recv_timeout(&mut buf, hour) == Err(CopyTimeoutError::Ended(end)),
+            copying.latest(&mut buf) == Err(TryCopyError::Ended(end)),
+            observer.recv(&mut buf) == Err(CopyError::Ended(end)),
+            observer.try_recv(&mut buf) == Err(TryCopyError::Ended(end)),
+            observer.recv_timeout(&mut buf, hour) == Err(CopyTimeoutError::Ended(end)),
+            observer.latest(&mut buf) == Err(TryCopyError::Ended(end)),
+            // What a child opens is its own.
+            Ring::open("r").dir(dir).observe().is_ok_and(|mut own| own.latest(&mut buf).is_ok()),
+        ];
+        // A bit for each that was wrong: a child of a process with threads does better not to panic.
+        let wrong = (0..).zip(right).fold(0_u32, |wrong, (bit, right)| wrong | u32::from(!right) << bit);
+        drop((tx, rx, copying, observer));
+        // SAFETY: four bytes of our own to our own pipe; ends the child at once.
+        unsafe {
+            libc::write(pipe[1], (&raw const wrong).cast(), size_of_val(&wrong));
+            libc::_exit(0)
+        }
+    }
+    let mut wrong = u32::MAX;
+    // SAFETY: our own end, closed once; reads at most four bytes into `wrong`.
+    unsafe {
+        libc::close(pipe[1]);
+        libc::read(pipe[0], (&raw mut wrong).cast(), size_of_val(&wrong));
+    }
+    say(&format!("{wrong:b} wrong"));
+    // The parent's are as they were.
+    assert_eq!(rx.held_bytes(), 64);
+    claim.commit();
+    assert_eq!(&*claims.recv().unwrap(), b"third");
+    assert_eq!(&*held, b"first");
+    drop(held);
+    assert_eq!(&*rx.recv().unwrap(), b"other");
+    assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
+    let mut buf = [0; 64];
+    tx.send(b"more").unwrap();
+    assert_eq!(&*rx.recv().unwrap(), b"more");
+    for expected in [&b"first"[..], b"other", b"more"] {
+        let n = copying.recv(&mut buf).unwrap().len;
+        assert_eq!(&buf[..n], expected);
+        let n = observer.recv(&mut buf).unwrap().len;
+        assert_eq!(&buf[..n], expected);
+    }
+    drop(tx);
+    assert!(matches!(rx.recv(), Err(RecvError::Closed)));
 }
 
 /// A child that has copies of everything and does nothing. Dropped, it is killed.

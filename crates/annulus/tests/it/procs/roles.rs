@@ -67,6 +67,7 @@ fn role() {
         "held-on-a-small-file-system" => limits::held_on_a_small_file_system(words[0]),
         "no-descriptors" => limits::no_descriptors(words[0], words[1]),
         "fork" => fork::with_copies(words[0], words[1]),
+        "fork-and-use" => fork::with_uses(words[0]),
         "fork-and-drop" => fork::with_drops(words[0]),
         "default-directory" => limits::default_directory(),
         "as-user" => limits::as_user(words),
