@@ -6,6 +6,8 @@
 //! is not. Elsewhere than on x86-64, and under Miri: words.
 #![allow(unsafe_code)]
 
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+use crate::fault::point;
 use crate::words::Header;
 
 /// From here on a loop over 16-byte registers is faster than words.
@@ -25,6 +27,7 @@ const STRING_FROM: usize = 1024;
 pub(crate) unsafe fn copy_in(dst: *mut u8, src: &[u8]) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     if src.len() >= WIDE_FROM {
+        point("copy_in");
         let wide = if src.len() >= STRING_FROM { src.len() & !7 } else { src.len() & !63 };
         // SAFETY: `wide` is at most `src.len()`, and a multiple of 64 unless the string copy takes it.
         unsafe {

@@ -11,12 +11,13 @@
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("annulus needs a 64-bit target: its positions are 64-bit atomics that must not tear.");
 
-#[cfg(loom)]
+#[cfg(any(loom, annulus_faults))]
 extern crate std;
 
 #[cfg(not(loom))]
 mod copy;
 pub mod doorbell;
+pub mod fault;
 pub mod header;
 pub mod history;
 mod join;

@@ -9,6 +9,7 @@
 
 #![allow(clippy::disallowed_types)]
 
+use crate::fault::point;
 use crate::sync::{AtomicU32, AtomicU64, FutexWord, Ordering, compiler_fence, fence};
 
 macro_rules! word {
@@ -27,6 +28,7 @@ macro_rules! word {
         impl $name {
             /// Sets the word while nobody else can reach it: at creation, or by its only writer at takeover.
             pub fn preset(&self, value: $int) {
+                point(concat!(stringify!($name), "::preset"));
                 self.0.store(value, Ordering::Relaxed);
             }
 
@@ -48,18 +50,21 @@ impl Header {
     /// Makes the next record's place read as "not published yet". Ordered by the publication that follows.
     #[inline]
     pub fn clear(&self) {
+        point("Header::clear");
         self.0.store(0, Ordering::Relaxed);
     }
 
     /// Writes the header of a later record of a batch, or a word of payload: nobody may reach it yet.
     #[inline]
     pub fn prepare(&self, value: u64) {
+        point("Header::prepare");
         self.0.store(value, Ordering::Relaxed);
     }
 
     /// Publishes the record, everything written to it before, and the zero behind it.
     #[inline]
     pub fn publish(&self, header: u64) {
+        point("Header::publish");
         // [publish] release
         self.0.store(header, Ordering::Release);
     }
@@ -90,6 +95,7 @@ impl Tail {
     /// Stores the end of what is published, after the records and after `published`.
     #[inline]
     pub fn publish(&self, position: u64) {
+        point("Tail::publish");
         // [tail] release
         self.0.store(position, Ordering::Release);
     }
@@ -120,6 +126,7 @@ impl Published {
     /// Stores the next record's sequence, after the records before it.
     #[inline]
     pub fn publish(&self, sequence: u64) {
+        point("Published::publish");
         // [published] release
         self.0.store(sequence, Ordering::Release);
     }
@@ -147,6 +154,7 @@ impl Newest {
     /// Stores where the record is that was just published.
     #[inline]
     pub fn publish(&self, position: u64) {
+        point("Newest::publish");
         // [newest] release
         self.0.store(position, Ordering::Release);
     }
@@ -171,6 +179,7 @@ word! {
 impl Anchor {
     /// Leaves a boundary where the header is zero or a record's, after the sequence that belongs to it.
     pub fn publish(&self, position: u64) {
+        point("Anchor::publish");
         // [anchor] release
         self.0.store(position, Ordering::Release);
     }
@@ -196,6 +205,7 @@ impl Lease {
     /// pair: of a producer and a joiner that move at once, at least one sees the other.
     #[inline]
     pub fn announce(&self, position: u64) {
+        point("Lease::announce");
         self.0.store(position, Ordering::Relaxed);
         // [lease] release
         fence(Ordering::SeqCst);
@@ -217,6 +227,7 @@ impl Licence {
     /// Grants room, before any byte is written there.
     #[inline]
     pub fn grant(&self, position: u64) {
+        point("Licence::grant");
         self.0.store(position, Ordering::Relaxed);
         // [licence] release
         fence(Ordering::Release);
@@ -245,6 +256,7 @@ impl Cursor {
     /// Enters the ring at `position`. The other half of [`Lease::announce`].
     #[inline]
     pub fn join(&self, position: u64) {
+        point("Cursor::join");
         // [cursor] release: the producer may see this cursor and never the one of the slot's owner before, whose
         // reads are over, too
         self.0.store(position, Ordering::Release);
@@ -256,6 +268,7 @@ impl Cursor {
     /// Gives back everything below `position`; reads of it are over.
     #[inline]
     pub fn release(&self, position: u64) {
+        point("Cursor::release");
         // [cursor] release
         self.0.store(position, Ordering::Release);
     }
@@ -277,6 +290,7 @@ word! {
 impl State {
     /// Stores the state, after everything published under the one before.
     pub fn set(&self, state: u32) {
+        point("State::set");
         // [state] release
         self.0.store(state, Ordering::Release);
     }
@@ -299,6 +313,7 @@ impl Epoch {
     /// Raised by a new producer. Orders nothing: it only says which life file to ask, and the kernel orders
     /// that.
     pub fn raise(&self, epoch: u64) {
+        point("Epoch::raise");
         self.0.store(epoch, Ordering::Relaxed);
     }
 
@@ -317,6 +332,7 @@ impl Magic {
     /// Completes an identity. The rename into place orders it for readers by name; the release orders it
     /// for those who were handed the object.
     pub fn complete(&self, magic: u64) {
+        point("Magic::complete");
         // [magic] release
         self.0.store(magic, Ordering::Release);
     }
@@ -357,6 +373,7 @@ impl Sleepers {
     /// Declares a sleeper. The caller's heavy fence follows, and only then its last look.
     #[inline]
     pub fn declare(&self, bits: u32) {
+        point("Sleepers::declare");
         self.0.fetch_or(bits, Ordering::Relaxed);
     }
 
@@ -368,6 +385,7 @@ impl Sleepers {
 
     /// Takes the bits of those to wake. Before the bell's word moves: see [`Bell::move_on`].
     pub fn take(&self) -> u32 {
+        point("Sleepers::take");
         self.0.swap(0, Ordering::Relaxed)
     }
 }
@@ -383,6 +401,7 @@ impl Blocked {
     /// declaration still stood.
     #[inline]
     pub fn declare(&self, wanted: u64) -> bool {
+        point("Blocked::declare");
         self.0.swap(wanted.saturating_add(1), Ordering::Relaxed) != 0
     }
 
@@ -394,11 +413,13 @@ impl Blocked {
 
     /// Claims the right to wake the producer; `false`: another reader does it, or nobody waits any more.
     pub fn take(&self) -> bool {
+        point("Blocked::take");
         self.0.swap(0, Ordering::Relaxed) != 0
     }
 
     /// Taken back by the producer itself when it is awake again.
     pub fn withdraw(&self) {
+        point("Blocked::withdraw");
         self.0.store(0, Ordering::Relaxed);
     }
 }
@@ -439,6 +460,7 @@ impl Bell {
     /// Moves the bell on, after the declarations were taken: a sleeper among them is either on its way to
     /// sleep with the old value, and refused, or asleep, and woken.
     pub fn move_on(&self) {
+        point("Bell::move_on");
         // [bell] release
         self.0.word().fetch_add(1, Ordering::Release);
     }
@@ -479,6 +501,7 @@ impl Asleep {
     /// Declares its only sleeper, which then looks at the bell again and stays awake if that has moved. The
     /// fence makes this and [`before_looking`](Asleep::before_looking) a Dekker pair.
     pub fn declare(&self) {
+        point("Asleep::declare");
         self.0.store(ASLEEP, Ordering::Relaxed);
         // [semaphore] acquire
         fence(Ordering::SeqCst);
@@ -486,6 +509,7 @@ impl Asleep {
 
     /// Taken back by the sleeper itself when it is awake again, whether or not a waker had taken it.
     pub fn withdraw(&self) {
+        point("Asleep::withdraw");
         self.0.store(AWAKE, Ordering::Relaxed);
     }
 
@@ -500,14 +524,23 @@ impl Asleep {
     /// ever.
     pub fn take(&self) -> bool {
         // The look first: most are awake, and a look leaves their lines where they are.
-        self.0.load(Ordering::Relaxed) == ASLEEP
-            && self.0.compare_exchange(ASLEEP, TAKEN, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        if self.0.load(Ordering::Relaxed) != ASLEEP {
+            return false;
+        }
+        point("Asleep::take");
+        self.0.compare_exchange(ASLEEP, TAKEN, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// The same; or, once more for a declaration, if a waker has taken it already, since that may have died
     /// before it posted.
     pub fn take_again(&self) -> bool {
-        self.take()
-            || self.0.load(Ordering::Relaxed) != AWAKE && self.0.swap(AWAKE, Ordering::Relaxed) != AWAKE
+        if self.take() {
+            return true;
+        }
+        if self.0.load(Ordering::Relaxed) == AWAKE {
+            return false;
+        }
+        point("Asleep::take_again");
+        self.0.swap(AWAKE, Ordering::Relaxed) != AWAKE
     }
 }

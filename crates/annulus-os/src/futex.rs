@@ -6,6 +6,7 @@ use core::sync::atomic::AtomicU32;
 use core::time::Duration;
 
 use annulus_core::doorbell::Park;
+use annulus_core::fault::point;
 use annulus_core::sync::FutexWord;
 use rustix::thread::futex::{Flags, Timespec, wait_bitset, wake_bitset};
 use rustix::time::{ClockId, clock_gettime};
@@ -30,6 +31,7 @@ impl Park for Futex {
             let now = clock_gettime(ClockId::Monotonic);
             now.checked_add(Timespec::try_from(timeout).ok()?)
         });
+        point("Futex::wait");
         // A wake, EAGAIN, EINTR and ETIMEDOUT all mean the same to the caller.
         let _ = wait_bitset(atomic(word), Flags::empty(), seen, deadline.as_ref(), bits);
     }
@@ -43,6 +45,7 @@ impl Park for Futex {
         if count == 0 {
             return 0;
         }
+        point("Futex::wake");
         let count = count.min(i32::MAX.unsigned_abs());
         let woken = wake_bitset(atomic(word), Flags::empty(), count, bits).unwrap_or(0);
         u32::try_from(woken).unwrap_or(u32::MAX)

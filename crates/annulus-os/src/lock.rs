@@ -16,6 +16,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
+use annulus_core::fault::point;
+
 use crate::fork::Known;
 
 /// A file opened to hold locks. Its descriptor is closed in a forked child, where every use of it is `EBADF`; so no
@@ -51,6 +53,7 @@ impl LockFile {
 /// `InvalidInput` for a byte out of range, `EBADF` if `file` is not open for writing, `ENOLCK` if the kernel
 /// is out of locks.
 pub fn try_lock(file: &LockFile, byte: u64) -> io::Result<bool> {
+    point("lock::try_lock");
     try_set(file, libc::F_WRLCK, byte)
 }
 
@@ -62,6 +65,7 @@ pub fn try_lock(file: &LockFile, byte: u64) -> io::Result<bool> {
 /// `InvalidInput` for a byte out of range, `EBADF` if `file` is not open for reading, `ENOLCK` if the kernel
 /// is out of locks.
 pub fn try_lock_shared(file: &LockFile, byte: u64) -> io::Result<bool> {
+    point("lock::try_lock_shared");
     try_set(file, libc::F_RDLCK, byte)
 }
 
@@ -71,6 +75,7 @@ pub fn try_lock_shared(file: &LockFile, byte: u64) -> io::Result<bool> {
 ///
 /// `InvalidInput` for a byte out of range.
 pub fn unlock(file: &LockFile, byte: u64) -> io::Result<()> {
+    point("lock::unlock");
     try_set(file, libc::F_UNLCK, byte).map(drop)
 }
 

@@ -19,6 +19,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
+use annulus_core::fault::point;
 use rustix::fs::{self, AtFlags, CWD, Dir, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
@@ -59,6 +60,7 @@ impl Place {
     /// As [`open`](Place::open), and what mkdir(2) reports.
     pub fn create(path: &Path, mode: u32) -> io::Result<Place> {
         let path = path.components().as_path();
+        point("Place::create");
         match fs::mkdir(path, Mode::RWXU) {
             Ok(()) => Place::open_new(CWD, path, mode),
             Err(Errno::EXIST) => Place::open_from(CWD, path),
@@ -83,6 +85,7 @@ impl Place {
     /// `AlreadyExists`, `PermissionDenied`, `StorageFull`, `InvalidInput` for what is no name, and what else
     /// mkdirat(2) reports.
     pub fn create_at(&self, name: &str, mode: u32) -> io::Result<Place> {
+        point("Place::create_at");
         fs::mkdirat(&self.fd, component(name)?, Mode::RWXU)?;
         let made = Place::open_new(&self.fd, Path::new(name), mode);
         if made.is_err() {
@@ -105,6 +108,7 @@ impl Place {
             }
             other => other?,
         };
+        point("Place::open_new");
         fs::fchmod(&place.fd, permissions(mode))?;
         Ok(place)
     }
@@ -170,7 +174,9 @@ impl Place {
     /// `StorageFull`, `InvalidInput` for what is no name, and what else openat(2) reports.
     pub fn create_file(&self, name: &str, mode: u32) -> io::Result<File> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        point("Place::create_file");
         let fd = fs::openat(&self.fd, component(name)?, flags, Mode::RUSR | Mode::WUSR)?;
+        point("Place::create_file, its mode");
         fs::fchmod(&fd, permissions(mode))?;
         Ok(File::from(fd))
     }
@@ -208,6 +214,7 @@ impl Place {
     /// `NotFound`, `PermissionDenied`, `DirectoryNotEmpty`, `InvalidInput` for what is no name, and what else
     /// renameat(2) reports.
     pub fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        point("Place::rename");
         Ok(fs::renameat(&self.fd, component(from)?, &self.fd, component(to)?)?)
     }
 
@@ -232,6 +239,7 @@ impl Place {
     }
 
     fn rename_with(&self, from: &str, to: &str, flags: RenameFlags) -> io::Result<()> {
+        point("Place::rename_with");
         Ok(fs::renameat_with(&self.fd, component(from)?, &self.fd, component(to)?, flags)?)
     }
 
@@ -241,6 +249,7 @@ impl Place {
     ///
     /// `NotFound`, `IsADirectory`, `PermissionDenied`, `InvalidInput` for what is no name.
     pub fn remove_file(&self, name: &str) -> io::Result<()> {
+        point("Place::remove_file");
         Ok(fs::unlinkat(&self.fd, component(name)?, AtFlags::empty())?)
     }
 
@@ -250,6 +259,7 @@ impl Place {
     ///
     /// `NotFound`, `NotADirectory`, `DirectoryNotEmpty`, `PermissionDenied`, `InvalidInput` for what is no name.
     pub fn remove_dir(&self, name: &str) -> io::Result<()> {
+        point("Place::remove_dir");
         Ok(fs::unlinkat(&self.fd, component(name)?, AtFlags::REMOVEDIR)?)
     }
 

@@ -23,6 +23,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use core::time::Duration;
 use std::io;
 
+use annulus_core::fault::point;
 use annulus_core::words::Plain64;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
@@ -59,6 +60,7 @@ pub fn init(words: &Words) -> io::Result<()> {
     for word in words {
         word.preset(0);
     }
+    point("semaphore::init");
     // SAFETY: sem_init writes one `sem_t`, and there is room for it, aligned (asserted above). All its bytes lie
     // in atomics, so they may change behind a shared reference. Those who read them at the same time, against
     // the rule above, read with machine instructions of their own and see some bytes; see `call`.
@@ -71,12 +73,14 @@ pub fn init(words: &Words) -> io::Result<()> {
 /// `false`: nothing was done, because the words are no semaphore, or because there are so many posts already
 /// (`SEM_VALUE_MAX`) that nobody sleeps.
 pub fn post(words: &Words) -> bool {
+    point("semaphore::post");
     // SAFETY: sem_post is a function of one semaphore, as `call` asks.
     unsafe { call(words, |semaphore| libc::sem_post(semaphore)) == Some(Ok(())) }
 }
 
 /// Takes a post if there is one; never sleeps. `false` also if the words are no semaphore. See sem_trywait(3).
 pub fn try_wait(words: &Words) -> bool {
+    point("semaphore::try_wait");
     // SAFETY: sem_trywait is a function of one semaphore, as `call` asks.
     unsafe { call(words, |semaphore| libc::sem_trywait(semaphore)) == Some(Ok(())) }
 }
@@ -97,6 +101,7 @@ fn wait_by(words: &Words, timeout: Option<Duration>, found: Option<ClockWait>) -
         let end = clock_gettime(clock).checked_add(Timespec::try_from(timeout).ok()?)?;
         Some(libc::timespec { tv_sec: end.tv_sec, tv_nsec: end.tv_nsec })
     });
+    point("semaphore::wait");
     // SAFETY: each is a function of one semaphore, as `call` asks; besides, it reads one `timespec`, which lives
     // until it returns.
     let done = unsafe {

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::time::Duration;
 
 use annulus_core::doorbell::{stop_waiting, wake_everyone};
+use annulus_core::fault::point;
 use annulus_core::layout::{
     CLAIM_WORDS_DEFAULT, Counter, Identity, Options, RECORDS_OFFSET_MIN, RingState, SCHEMA_MAX, SLOTS_MAX,
     TypeIdentity,
@@ -228,8 +229,10 @@ impl Spec {
         let (mut draft, ring) = home.draft(name)?;
         let made = |source| Error::io("make the ring's files", name, source);
         let data = ring.place.create_file(DATA, self.data_mode).map_err(made)?;
+        point("create, the length of data");
         data.set_len(identity.data_bytes()).map_err(made)?;
         let ctl = LockFile::open(|| ring.place.create_file(CTL, self.ctl_mode)).map_err(made)?;
+        point("create, the length of ctl");
         ctl.file().and_then(|ctl| ctl.set_len(ctl_bytes)).map_err(made)?;
         ring.place.create_file(OWNER, 0o600).map_err(made)?;
         let owner = ring.try_own(name)?.ok_or_else(|| Error::of(ErrorKind::ProducerAlive, name))?;

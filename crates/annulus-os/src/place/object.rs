@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use annulus_core::fault::point;
 use rustix::fs::{
     FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, fcntl_get_seals, memfd_create,
 };
@@ -38,6 +39,7 @@ pub fn reserve(file: &File, len: u64) -> io::Result<()> {
     let (mut done, mut step) = (0, len);
     while done < len {
         let part = step.min(len - done);
+        point("reserve");
         match fallocate(file, FallocateFlags::empty(), done, part) {
             Ok(()) => done += part,
             Err(Errno::INTR) => step = (step / 2).max(SMALL_STEP),

@@ -1,0 +1,30 @@
+//! Fault points: the places at which a test kills a process.
+//!
+//! One stands before every store to shared memory, and before every system call that others can notice, so between
+//! any two of them. Its name is the verb in which it stands. They are compiled in only under `--cfg annulus_faults`,
+//! as `cargo xtask faults` does; without it a point is an empty function.
+
+/// Crosses the point of a verb: nothing in life, [`on_point`]'s function under `--cfg annulus_faults`.
+#[cfg(not(annulus_faults))]
+#[inline(always)]
+pub fn point(verb: &'static str) {
+    let _ = verb;
+}
+
+#[cfg(annulus_faults)]
+static HOOK: std::sync::OnceLock<fn(&'static str)> = std::sync::OnceLock::new();
+
+/// Crosses the point of a verb: calls what [`on_point`] was given, if it was.
+#[cfg(annulus_faults)]
+pub fn point(verb: &'static str) {
+    if let Some(hook) = HOOK.get() {
+        hook(verb);
+    }
+}
+
+/// Has `hook` called at each point from now on, by whichever thread crosses it; once for a process, and those who
+/// fork from it. `false`: there is one already. It may end the process, and do nothing else that others can see.
+#[cfg(annulus_faults)]
+pub fn on_point(hook: fn(&'static str)) -> bool {
+    HOOK.set(hook).is_ok()
+}
