@@ -4,7 +4,7 @@
 //! any two of them. Its name is the verb in which it stands. They are compiled in only under `--cfg annulus_faults`,
 //! as `cargo xtask faults` does; without it a point is an empty function.
 
-/// Crosses the point of a verb: nothing in life, [`on_point`]'s function under `--cfg annulus_faults`.
+/// Crosses the point of a verb: nothing in life, a test's hook under `--cfg annulus_faults`.
 #[cfg(not(annulus_faults))]
 #[inline(always)]
 pub fn point(verb: &'static str) {

@@ -2,6 +2,7 @@
 
 mod book;
 mod ci;
+mod faults;
 mod loom;
 mod process;
 mod tidy;
@@ -15,6 +16,9 @@ usage: cargo xtask <task>
   loom [FILTER]       the loom models; LOOM_MAX_PREEMPTIONS is 3 unless set
   book                the pages of `docs` as a book in target/book, with its links checked
   bench [ARGS..]      `annulus bench ARGS`, in a release build
+  faults              programs killed at each fault point, in a build that has them
+  killstep [--quick] [--seed S] [--what PROGRAM]
+                      the same programs killed before each instruction; with --quick before some
   tidy                the house's rules: places, sizes, orderings, edges, manifests, docs
 ";
 
@@ -29,6 +33,8 @@ fn main() -> ExitCode {
         ["loom", filter] => loom::run(&root, Some(filter)),
         ["book"] => book::run(&root),
         ["bench", rest @ ..] => return process::bench(&root, rest),
+        ["faults"] => faults::run(&root),
+        ["killstep", rest @ ..] => faults::killstep(&root, rest),
         ["tidy"] => tidy::run(&root),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

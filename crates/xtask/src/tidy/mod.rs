@@ -6,6 +6,7 @@
 mod deps;
 mod docs;
 mod edges;
+mod faults;
 mod git;
 mod habits;
 mod manifest;
@@ -51,7 +52,7 @@ impl Report {
     }
 }
 
-const CHECKS: [fn(&Tree, &mut Report); 12] = [
+const CHECKS: [fn(&Tree, &mut Report); 13] = [
     deps::places,
     deps::reasons,
     places::check,
@@ -59,6 +60,7 @@ const CHECKS: [fn(&Tree, &mut Report); 12] = [
     sizes::check,
     orderings::check,
     edges::check,
+    faults::check,
     unsafe_code::check,
     habits::check,
     git::check,

@@ -1,5 +1,5 @@
 //! A Rust file as the checks see it: code without comments and strings, comments by line, and which lines
-//! exist only in tests or only under loom.
+//! exist only in tests, only under loom, or only where fault points are.
 //!
 //! This is a lexer, not a parser. It knows nested comments, all kinds of strings, and lifetimes; the extent
 //! of a `#[cfg(..)]` is found by counting brackets, which is enough for code that rustfmt has seen.
@@ -13,7 +13,7 @@ pub(crate) struct Line {
     pub(crate) comment: String,
     /// Exists only under `cfg(test)`.
     pub(crate) test: bool,
-    /// Exists only under `cfg(test)` or `cfg(loom)`.
+    /// Exists only under `cfg(test)`, `cfg(loom)` or `cfg(annulus_faults)`.
     pub(crate) model: bool,
 }
 
@@ -31,7 +31,7 @@ impl Source {
     pub(crate) fn new(path: &str, text: &str) -> Source {
         let (code, comments) = split(text);
         let test = mask(&code, &["test"]);
-        let model = mask(&code, &["test", "loom"]);
+        let model = mask(&code, &["test", "loom", "annulus_faults"]);
         let mut lines = Vec::new();
         let mut at = 0;
         for (code, comment) in code.split('\n').zip(comments.split('\n')) {
