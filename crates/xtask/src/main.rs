@@ -6,6 +6,7 @@ mod faults;
 mod loom;
 mod process;
 mod tidy;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -19,6 +20,7 @@ usage: cargo xtask <task>
   faults              programs killed at each fault point, in a build that has them
   killstep [--quick] [--seed S] [--what PROGRAM]
                       the same programs killed before each instruction; with --quick before some
+  torture [ARGS..]    rings under stops and kills: --seconds N, --seed S, --sabotage drop|dup|tear; --smoke for CI
   tidy                the house's rules: places, sizes, orderings, edges, manifests, docs
 ";
 
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         ["bench", rest @ ..] => return process::bench(&root, rest),
         ["faults"] => faults::run(&root),
         ["killstep", rest @ ..] => faults::killstep(&root, rest),
+        ["torture", rest @ ..] => torture::run(&root, rest),
         ["tidy"] => tidy::run(&root),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
