@@ -12,6 +12,7 @@ mod limits;
 mod memory;
 mod roles;
 mod sandbox;
+mod scribbler;
 #[cfg(feature = "shared_memory")]
 mod shmem;
 mod stepped;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use annulus::{Align, Create, FenceMode, Open, RecvError, Ring, Waiting};
 
 use super::child::{ROLE, die_with_parent, listen, say};
-use super::{copies, fork, hostile, limits, memory, sandbox};
+use super::{copies, fork, limits, memory, sandbox, scribbler};
 use crate::support::{LONG, payload, thread_id};
 
 /// Length of the record of a number, and what it holds, known to both sides.
@@ -73,7 +73,7 @@ fn role() {
         "as-user" => limits::as_user(words),
         "sandboxed-sender" => sandbox::sender(words[0], fence_of(words[1])),
         "sandboxed-receiver" => sandbox::receiver(words[0]),
-        "scribble" => hostile::scribble(words[0], words[1], words[2]),
+        "scribble" => scribbler::scribble(words[0], words[1], words[2]),
         "sandboxed-copier" => sandbox::copier(words[0], words[1]),
         "refused-producer" => {
             sandbox::refuse_membarrier();
