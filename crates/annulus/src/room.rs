@@ -26,6 +26,9 @@ const BYTES_A_PAUSE: u64 = 1024;
 const LONGEST_PAUSE: u64 = 64;
 /// Where nobody may sleep, a blocked producer naps.
 const NAP: Duration = Duration::from_micros(50);
+/// So many readers that are in the way of one record have patience of their own, one after another. Whoever may write
+/// `ctl` can make one look like many.
+const TURNS: u32 = 8;
 /// No cursor reaches it: who waits for it waits for whatever else ends the wait.
 const NO_POSITION: u64 = u64::MAX - 1;
 
@@ -37,6 +40,8 @@ pub(crate) struct Refused {
     tail: u64,
     /// Who was in the way: a slot, and its generation. Another has patience of its own.
     who: (u32, u32),
+    /// How many of those there were one after another.
+    turns: u32,
 }
 
 impl Producer {
@@ -214,8 +219,15 @@ impl Producer {
         let generation =
             self.memory.slots().get(full.slot as usize).map_or(0, |slot| slot.generation.glance());
         let who = (full.slot, generation);
-        let refused = self.refused.filter(|refused| (refused.tail, refused.who) == (tail, who));
-        let refused = *self.refused.insert(refused.unwrap_or(Refused { since: now, tail, who }));
+        let refused = match self.refused {
+            Some(refused) if refused.tail != tail => Refused { since: now, tail, who, turns: 1 },
+            Some(refused) if refused.who != who && refused.turns < TURNS => {
+                Refused { since: now, who, turns: refused.turns + 1, ..refused }
+            }
+            Some(refused) => refused,
+            None => Refused { since: now, tail, who, turns: 1 },
+        };
+        self.refused = Some(refused);
         if now.saturating_duration_since(refused.since) < patience {
             return false;
         }

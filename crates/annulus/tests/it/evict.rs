@@ -1,5 +1,7 @@
 //! Rings that lend nothing in place, and that give slow readers up.
 
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -284,4 +286,43 @@ fn each_reader_has_patience_of_its_own() {
         tx.send(&payload(n, 56)).unwrap();
     }
     assert!(matches!(slow.try_recv(&mut [0; 4096]), Err(TryCopyError::Lagged(_))));
+}
+
+/// Patience has an end, however often somebody writes into `ctl` that another reader is in the way now.
+#[test]
+fn patience_cannot_be_made_to_last() {
+    /// Bytes of `ctl` before the slots, and of a slot before its generation.
+    const GENERATION: u64 = 4096 + 132;
+    let liveness = Duration::from_millis(50);
+    for waits in [false, true] {
+        in_time(move || {
+            let dir = Dir::new();
+            let ring = dir.create("r").capacity(4096).liveness(liveness).no_in_place().evict_after(liveness);
+            let mut tx = ring.producer().unwrap();
+            let _rx = dir.open("r").subscribe_copying().unwrap();
+            let ctl = std::fs::OpenOptions::new().write(true).open(dir.file("r", "ctl")).unwrap();
+            while tx.try_send(&payload(0, 56)).is_ok() {}
+            let over = AtomicBool::new(false);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    for n in 0_u32.. {
+                        ctl.write_all_at(&n.to_le_bytes(), GENERATION).unwrap();
+                        if over.load(Ordering::Relaxed) {
+                            return;
+                        }
+                    }
+                });
+                let begin = Instant::now();
+                if waits {
+                    let sent = tx.send_timeout(b"on", liveness * 20);
+                    over.store(true, Ordering::Relaxed);
+                    sent.unwrap();
+                } else {
+                    while tx.try_send(b"on").is_err() && begin.elapsed() < liveness * 20 {}
+                    over.store(true, Ordering::Relaxed);
+                    assert!(begin.elapsed() < liveness * 20, "never given up");
+                }
+            });
+        });
+    }
 }
