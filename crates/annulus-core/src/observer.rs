@@ -296,6 +296,8 @@ impl Observer {
     /// The newest record, wherever this reader is, also if it had it before. Taking it moves this reader behind it.
     pub fn newest<M: Memory>(&self, view: &View<'_, M>) -> Sight {
         let page = view.producer;
+        // Records passed over by all tries together: no more than fit in a ring.
+        let mut steps = self.shape.capacity() / self.shape.align().bytes();
         for attempt in 0..NEWEST_TRIES {
             if attempt > 0 {
                 crate::sync::relax();
@@ -333,7 +335,7 @@ impl Observer {
                     Err(Damaged(_)) => return Sight::Damaged,
                 },
             };
-            match self.walk(view, boundary) {
+            match self.walk(view, boundary, &mut steps) {
                 Sight::Lapped => {}
                 sight => return sight,
             }
@@ -342,23 +344,26 @@ impl Observer {
     }
 
     /// The last of the records that stand one after another from a boundary on.
-    fn walk<M: Memory>(&self, view: &View<'_, M>, boundary: Spot) -> Sight {
+    fn walk<M: Memory>(&self, view: &View<'_, M>, boundary: Spot, steps: &mut u64) -> Sight {
         let (mut sight, mut next) = (Sight::Empty, boundary);
-        // No further than once around: a producer that is faster than this is told of as a lap.
+        // No further than once around: a producer that was so fast meanwhile has passed the boundary.
         while next.position.wrapping_sub(boundary.position) < self.shape.capacity() {
             let header = view.records.word(next.position).look();
             match length_if(header, next.sequence) {
-                Some(len) if self.shape.is_len(len) => {
+                Some(len) if self.shape.is_len(len) && *steps > 0 => {
+                    *steps -= 1;
                     sight = Sight::Record(Seen { spot: next, len, prefix: self.shape.prefix() });
                     next = self.behind(next, len);
                 }
+                Some(len) if self.shape.is_len(len) => return Sight::Lapped,
                 // The boundary, not this place: had its header not been a record's, this place means nothing.
                 _ if self.is_over(view, boundary.position) => return Sight::Lapped,
                 _ if header == 0 => return sight,
                 _ => return Sight::Damaged,
             }
         }
-        Sight::Lapped
+        // Else the headers lead around in a circle, and would at every try.
+        if self.is_over(view, boundary.position) { Sight::Lapped } else { Sight::Damaged }
     }
 
     fn behind(&self, spot: Spot, len: u64) -> Spot {

@@ -148,7 +148,7 @@ impl Reader {
             }
             match length_if(header, self.sequence.get()) {
                 Some(len) if self.shape.is_len(len) => {
-                    let next = position + self.shape.need(len);
+                    let next = self.behind(position, len);
                     self.next.set(next);
                     self.sequence.set(self.sequence.get().wrapping_add(1));
                     self.cursor.set(next);
@@ -188,7 +188,7 @@ impl Reader {
         match length_if(header, sequence) {
             // A length short of the prefix wraps around to one that is far too long.
             Some(len) if len.wrapping_sub(self.shape.prefix()) < self.lengths.get() => {
-                self.next.set(position + self.shape.need(len));
+                self.next.set(self.behind(position, len));
                 self.sequence.set(sequence.wrapping_add(1));
                 Look::Record(Held { position, len, sequence })
             }
@@ -225,7 +225,7 @@ impl Reader {
         held: Held,
     ) -> Option<(u64, u64)> {
         let before = self.cursor.get();
-        let end = held.position + self.shape.need(held.len);
+        let end = self.behind(held.position, held.len);
         if held.position != before {
             pins.mark(&self.shape, held.position);
             return None;
@@ -244,8 +244,8 @@ impl Reader {
             // The header was checked when the record was taken, but it is another's word: checked again.
             let header = shared.records.word(position).look();
             match decode(header, self.sequence.get()) {
-                Some((_, len)) if position + self.shape.need(len) <= self.next.get() => {
-                    position += self.shape.need(len);
+                Some((_, len)) if self.behind(position, len) <= self.next.get() => {
+                    position = self.behind(position, len);
                 }
                 _ => {
                     self.damaged.set(true);
@@ -258,7 +258,23 @@ impl Reader {
 
     /// Bytes that the cursor is behind the next record.
     pub fn held_bytes(&self) -> u64 {
-        self.next.get() - self.cursor.get()
+        self.next.get().wrapping_sub(self.cursor.get())
+    }
+
+    /// Where the next record is. It wraps around only where the words say what no producer writes: damaged then.
+    #[inline]
+    fn behind(&self, position: u64, len: u64) -> u64 {
+        position.wrapping_add(self.shape.need(len))
+    }
+
+    /// Stores the cursor again where it is not as this reader left it: whoever may write `ctl` can put it back so far
+    /// that the producer has no room, and no record would ever come that moves it on. Says whether it was so.
+    pub fn put_right(&self, slot: &Slot) -> bool {
+        let moved = slot.cursor.look() != self.cursor.get();
+        if moved {
+            slot.cursor.release(self.cursor.get());
+        }
+        moved
     }
 }
 

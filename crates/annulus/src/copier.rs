@@ -204,7 +204,8 @@ impl Copier {
                 Sight::Empty => {
                     return Err(self.poll_end().map_or(TryCopyError::Empty, TryCopyError::Ended));
                 }
-                Sight::Lapped => {}
+                // It has tried often enough.
+                Sight::Lapped => break,
                 Sight::Damaged => return Err(TryCopyError::Ended(RecvError::Corrupt)),
             }
         }

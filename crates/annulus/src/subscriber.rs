@@ -297,6 +297,9 @@ impl Subscriber {
     /// The end, also that of a producer that died without a word; asks the kernel once per liveness interval.
     fn end(&self, now: Instant) -> Option<RecvError> {
         let shared = self.memory.shared();
+        if self.reader.put_right(self.slot()) {
+            when_empty(shared.ctl, &RoomBell::of(&self.memory));
+        }
         self.life.end(shared.producer, now, || self.end_of_state(), || self.reader.is_ready(shared))
     }
 

@@ -154,6 +154,69 @@ fn a_cursor_put_back() {
     }
 }
 
+/// The same for a subscriber that borrows in place: it holds nothing, and nothing will ever come that it could give
+/// back, so its cursor must come right by itself.
+#[test]
+fn a_cursor_put_back_of_one_that_borrows() {
+    for waiting in [Waiting::park_after(0), Waiting::spin(), Waiting::yielding()] {
+        in_time(move || {
+            let dir = Dir::new();
+            let liveness = Duration::from_millis(20);
+            let mut tx = dir.create("r").capacity(4096).liveness(liveness).producer().unwrap();
+            let rx = dir.open("r").waiting(waiting).subscribe().unwrap();
+            for n in 0..200 {
+                tx.send(&payload(n, 56)).unwrap();
+                assert_eq!(*rx.recv().unwrap(), *payload(n, 56));
+            }
+            let (say, tid) = std::sync::mpsc::channel();
+            let reader = thread::spawn(move || {
+                say.send(thread_id()).unwrap();
+                let mut n = 200;
+                for record in &rx {
+                    assert_eq!(*record.unwrap(), *payload(n, 56));
+                    n += 1;
+                }
+                n
+            });
+            let tid = tid.recv().unwrap();
+            if waiting == Waiting::park_after(0) {
+                until_asleep(tid);
+            }
+            let licence = get(&edit(&dir, "data"), PRODUCER_PAGE + 8);
+            put(&edit(&dir, "ctl"), SLOTS, licence - 4096);
+            for n in 200..300 {
+                if let Err(error) = tx.send_timeout(&payload(n, 56), liveness * 20) {
+                    panic!("blocked for ever by one word, {waiting:?}: {error}");
+                }
+            }
+            drop(tx);
+            assert_eq!(reader.join().unwrap(), 300);
+        });
+    }
+}
+
+/// A ring full of headers that follow one another all around, and no licence that would explain it: `latest` says that
+/// it is damaged instead of going round and round.
+#[test]
+fn headers_all_around() {
+    const LIVENESS: Duration = Duration::from_millis(50);
+    in_time(|| {
+        for kind in KINDS {
+            let dir = Dir::new();
+            let ring = dir.create("r").capacity(1 << 20).align(annulus::Align::Packed).liveness(LIVENESS);
+            let mut tx = ring.producer().unwrap();
+            let mut rx = kind.open(dir.open("r"));
+            tx.send(b"").unwrap();
+            let headers: Vec<u8> = (0..1_u64 << 17).flat_map(|n| (n << 32 | 1 << 31).to_le_bytes()).collect();
+            edit(&dir, "data").write_all_at(&headers, RECORDS).unwrap();
+            let begin = Instant::now();
+            let corrupt = TryCopyError::Ended(RecvError::Corrupt);
+            assert_eq!(rx.latest(&mut [0; 56]), Err(corrupt));
+            assert!(begin.elapsed() < LIVENESS * 20, "{:?}", begin.elapsed());
+        }
+    });
+}
+
 /// A cursor put forward, so that the producer goes over what was not read: lost, exactly counted, and then it is a
 /// subscriber as before.
 #[test]
