@@ -3,6 +3,7 @@
 mod book;
 mod ci;
 mod faults;
+mod hostile;
 mod loom;
 mod process;
 mod tidy;
@@ -21,6 +22,8 @@ usage: cargo xtask <task>
   killstep [--quick] [--seed S] [--what PROGRAM]
                       the same programs killed before each instruction; with --quick before some
   torture [ARGS..]    rings under stops and kills: --seconds N, --seed S, --sabotage drop|dup|tear; --smoke for CI
+  hostile [--quick | --seconds N]
+                      the tests of hostile peers, with victims built with AddressSanitizer
   tidy                the house's rules: places, sizes, orderings, edges, manifests, docs
 ";
 
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         ["faults"] => faults::run(&root),
         ["killstep", rest @ ..] => faults::killstep(&root, rest),
         ["torture", rest @ ..] => torture::run(&root, rest),
+        ["hostile", rest @ ..] => hostile::run(&root, rest),
         ["tidy"] => tidy::run(&root),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

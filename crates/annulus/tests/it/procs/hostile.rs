@@ -6,13 +6,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use annulus::{
-    Create, ErrorKind, Producer, RecvError, RecvTimeoutError, Record, Start, TrySendError, Waiting,
+    Create, ErrorKind, Producer, Record, RecvError, RecvTimeoutError, Start, TrySendError, Waiting,
 };
 
 use super::child::Child;
 use super::scribbler::{ROOM_SEMAPHORE, SEMAPHORE, SLOT, SLOTS, What, Words};
 use crate::copiers::{Account, Copier, KINDS, Kind};
-use crate::support::{Dir, Random, in_time, payload};
+use crate::support::{Dir, Random, in_time, no_forks, payload};
 
 /// Of the rings here.
 const LIVENESS: Duration = Duration::from_millis(50);
@@ -38,8 +38,18 @@ fn brisk<T>(what: &str, call: impl FnOnce() -> T) -> T {
     got
 }
 
+/// Says that it is over, also by a panic: who comes and goes meanwhile must not keep it from being heard of.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn len_of(n: u64) -> usize {
-    (n * 53 % 300) as usize
+    // A sequence may be anything where `data` is scribbled over.
+    (n.wrapping_mul(53) % 300) as usize
 }
 
 fn record(n: u64) -> Vec<u8> {
@@ -58,7 +68,7 @@ fn send_somehow(dir: &Dir, tx: &mut Producer, random: &mut Random, gives_up: boo
         0 | 1 => _ = brisk("try_send", || tx.try_send(&bytes)),
         2 | 3 => _ = brisk("send_timeout", || tx.send_timeout(&bytes, BRIEF)),
         4 => {
-            brisk("try_send_batch", || tx.try_send_batch((n..n + 9).map(record))).unwrap();
+            brisk("try_send_batch", || tx.try_send_batch((0..9).map(|i| record(n.wrapping_add(i))))).unwrap();
         }
         5 => {
             if let Ok(mut claim) = brisk("try_claim", || tx.try_claim(bytes.len() + 20)) {
@@ -76,7 +86,7 @@ fn send_somehow(dir: &Dir, tx: &mut Producer, random: &mut Random, gives_up: boo
             _ = brisk("info", || dir.open("r").info().map(|info| format!("{info:?}")));
         }
         9 => brisk("send", || tx.send(&bytes)).unwrap(),
-        10 => _ = brisk("send_batch", || tx.send_batch((n..n + 9).map(record))).unwrap(),
+        10 => _ = brisk("send_batch", || tx.send_batch((0..9).map(|i| record(n.wrapping_add(i))))).unwrap(),
         _ => drop(brisk("claim", || tx.claim(300)).unwrap()),
     }
 }
@@ -104,7 +114,8 @@ fn come_and_go(dir: &Dir, seed: u64, over: &AtomicBool, intact: bool) {
     let mut buf = Vec::new();
     while !over.load(Ordering::Relaxed) {
         let n = random.below(200);
-        let starts = [Start::Newest, Start::Oldest, Start::Last(n), Start::Sequence(n), Start::Sequence(1 << 40)];
+        let starts =
+            [Start::Newest, Start::Oldest, Start::Last(n), Start::Sequence(n), Start::Sequence(1 << 40)];
         let open = || dir.open("r").start(starts[n as usize % 5]).waiting(Waiting::park_after(3));
         if n.is_multiple_of(3) {
             match brisk("subscribe", || open().subscribe()) {
@@ -205,6 +216,7 @@ fn ctl_of(ring: impl Fn(&Dir) -> Create, what: What, waiting: Waiting, gives_up:
             })
         });
         scope.spawn(move || come_and_go(dir, seed, over, true));
+        let _over = Over(over);
         let (begin, mut random) = (Instant::now(), Random::quiet(seed));
         while begin.elapsed() < a_while() {
             send_somehow(dir, &mut tx, &mut random, gives_up);
@@ -230,7 +242,9 @@ fn ctl_of(ring: impl Fn(&Dir) -> Create, what: What, waiting: Waiting, gives_up:
 #[test]
 fn a_subscriber_scribbles_beside_who_waits_for_readers() {
     in_time(|| {
-        for (i, waiting) in [Waiting::park_after(0), Waiting::yielding(), Waiting::spin()].into_iter().enumerate() {
+        for (i, waiting) in
+            [Waiting::park_after(0), Waiting::yielding(), Waiting::spin()].into_iter().enumerate()
+        {
             ctl_of(ring, What::Ctl, waiting, false, 50 + i as u64);
         }
         ctl_of(ring, What::CtlAndItsName, Waiting::park(), false, 54);
@@ -258,6 +272,7 @@ fn a_subscriber_scribbles_beside_takeovers() {
         let (open, over) = (|| ring(&dir).persistent(true), AtomicBool::new(false));
         drop(open().producer().unwrap());
         let mut scribbler = What::Ctl.start(&dir, 70);
+        let _alone = no_forks();
         thread::scope(|scope| {
             let (over, dir) = (&over, &dir);
             let readers = KINDS.map(|kind| {
@@ -275,6 +290,7 @@ fn a_subscriber_scribbles_beside_takeovers() {
                     }
                 })
             });
+            let _over = Over(over);
             let (begin, mut random, mut n) = (Instant::now(), Random::quiet(70), 0);
             while begin.elapsed() < 2 * a_while() {
                 let mut tx = brisk("take over", || dir.open_or_create("r").producer()).unwrap();
@@ -300,6 +316,7 @@ fn a_subscriber_scribbles_in_what_is_left() {
             let mut sender = Child::start("flood", &[dir.text(), "r"]);
             sender.expect("0");
             let mut scribbler = What::CtlAndItsName.start(&dir, seed);
+            let _alone = no_forks();
             sender.kill();
             // The name of the old `ctl` is scribbled over, too: a ring without its ctl is no ring any more.
             let taken = brisk("take over", || dir.open("r").producer());
@@ -341,6 +358,7 @@ fn a_subscriber_scribbles_beside_those_that_borrow() {
                 }
                 times
             });
+            let _over = Over(over);
             let (begin, mut random) = (Instant::now(), Random::quiet(92));
             while begin.elapsed() < 2 * a_while() {
                 send_somehow(dir, &mut tx, &mut random, false);
@@ -367,8 +385,6 @@ fn a_process_that_scribbles_in_data() {
             let dir = Dir::new();
             let mut tx = ring(&dir).retain(5).producer().unwrap();
             (0..100).for_each(|n| tx.send(&record(n)).unwrap());
-            let mut readers = KINDS.map(|kind| kind.open(dir.open("r")));
-            let in_place = dir.open("r").subscribe().unwrap();
             let mut scribbler = what.start(&dir, seed);
             let over = AtomicBool::new(false);
             thread::scope(|scope| {
@@ -379,23 +395,31 @@ fn a_process_that_scribbles_in_data() {
                         _ = brisk("info", || dir.open("r").info().map(|info| format!("{info:?}")));
                     }
                 });
+                let _over = Over(over);
                 let (begin, mut random, mut buf) = (Instant::now(), Random::quiet(seed), Vec::new());
+                let mut seen = 0_u64;
                 while begin.elapsed() < 2 * a_while() {
-                    send_somehow(dir, &mut tx, &mut random, false);
-                    for rx in &mut readers {
-                        let max = rx.max_len();
-                        for got in [
-                            brisk("recv", || rx.recv_into_timeout(&mut buf, Duration::ZERO)).ok(),
-                            brisk("latest", || rx.latest_into(&mut buf)).ok(),
-                        ] {
-                            assert!(got.is_none_or(|received| received.len <= max));
+                    // Those that were told an end would hold the producer back for good: they leave, others come.
+                    let in_place = dir.open("r").subscribe().ok();
+                    let mut readers = KINDS.map(|kind| kind.try_open(dir.open("r")).ok());
+                    for _ in 0..20 {
+                        send_somehow(dir, &mut tx, &mut random, false);
+                        for rx in readers.iter_mut().flatten() {
+                            let max = rx.max_len();
+                            for got in [
+                                brisk("recv", || rx.recv_into_timeout(&mut buf, Duration::ZERO)).ok(),
+                                brisk("latest", || rx.latest_into(&mut buf)).ok(),
+                            ] {
+                                assert!(got.is_none_or(|received| received.len <= max));
+                                seen += u64::from(got.is_some());
+                            }
                         }
+                        in_place.iter().for_each(|rx| borrow(rx, &mut random));
                     }
-                    borrow(&in_place, &mut random);
                 }
-                over.store(true, Ordering::Relaxed);
+                eprintln!("{seen} records seen of {}", tx.sequence());
             });
-            drop((tx, in_place, readers));
+            drop(tx);
             scribbler.kill();
         }
     });
@@ -410,6 +434,7 @@ fn a_process_that_scribbles_in_data_beside_takeovers() {
         (0..100).for_each(|n| tx.send(&record(n)).unwrap());
         drop(tx);
         let mut scribbler = What::Data.start(&dir, 110);
+        let _alone = no_forks();
         let (begin, mut random, mut taken) = (Instant::now(), Random::quiet(110), 0);
         while begin.elapsed() < 2 * a_while() {
             match brisk("take over", || dir.open("r").producer()) {
@@ -434,7 +459,8 @@ fn a_process_that_scribbles_in_data_beside_takeovers() {
 fn semaphores_that_are_spoilt() {
     in_time(|| {
         let dir = Dir::new();
-        let mut tx = ring(&dir).wake(annulus::Wake::Semaphore).waiting(Waiting::park_after(0)).producer().unwrap();
+        let mut tx =
+            ring(&dir).wake(annulus::Wake::Semaphore).waiting(Waiting::park_after(0)).producer().unwrap();
         let ctl = std::fs::OpenOptions::new().read(true).write(true).open(dir.file("r", "ctl")).unwrap();
         let words = Words::map(&ctl, true);
         let places = (0..u64::from(PLACES)).map(|i| SLOTS + i * SLOT + SEMAPHORE).chain([ROOM_SEMAPHORE]);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use annulus::{Align, Create, FenceMode, Open, RecvError, Ring, Waiting};
 
 use super::child::{ROLE, die_with_parent, listen, say};
-use super::{copies, fork, limits, memory, sandbox, scribbler};
+use super::{copies, fork, limits, memory, refused, sandbox, scribbler, truncated};
 use crate::support::{LONG, payload, thread_id};
 
 /// Length of the record of a number, and what it holds, known to both sides.
@@ -74,6 +74,8 @@ fn role() {
         "sandboxed-sender" => sandbox::sender(words[0], fence_of(words[1])),
         "sandboxed-receiver" => sandbox::receiver(words[0]),
         "scribble" => scribbler::scribble(words[0], words[1], words[2]),
+        "sender" => truncated::sender(words[0]),
+        "write-what-is-not-ours" => refused::write_what_is_not_ours(words[0], words[1] == "true"),
         "sandboxed-copier" => sandbox::copier(words[0], words[1]),
         "refused-producer" => {
             sandbox::refuse_membarrier();

@@ -24,6 +24,9 @@ pub(super) const SLOT_LOCKS: u64 = 1024;
 pub(super) const SEMAPHORE: u64 = 208;
 pub(super) const ROOM_SEMAPHORE: u64 = 384;
 
+/// So many words of one kind, then of another.
+const PHASE: u64 = 100_000;
+
 /// What is scribbled over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
@@ -94,8 +97,7 @@ impl Words {
 /// Maps a file from its start, shared; never unmapped. The kernel's error if it refuses.
 pub(super) fn map(file: RawFd, len: u64, protection: libc::c_int) -> Result<*mut u8, i32> {
     // SAFETY: a new mapping, wherever the kernel likes: it touches nothing that is there.
-    let base =
-        unsafe { libc::mmap(ptr::null_mut(), len as usize, protection, libc::MAP_SHARED, file, 0) };
+    let base = unsafe { libc::mmap(ptr::null_mut(), len as usize, protection, libc::MAP_SHARED, file, 0) };
     if base == libc::MAP_FAILED { Err(errno()) } else { Ok(base.cast()) }
 }
 
@@ -120,10 +122,13 @@ pub(super) fn scribble(dir: &str, which: &str, seed: &str) {
     say("scribbling");
     for n in 0_u64.. {
         let tail = data.get(PRODUCER_PAGE + 128);
-        let (at, word) = if what.is_ctl() {
-            (in_ctl(&mut random, &words, slots, what), any_word(&mut random, tail))
-        } else {
-            (in_data(&mut random, &words, what), any_word_or_header(&mut random, tail, &data))
+        let (at, word) = match what {
+            What::Ctl | What::CtlAndItsName => {
+                (in_ctl(&mut random, &words, slots, what), any_word(&mut random, tail))
+            }
+            // In turns, so that the producer puts its words right in between, and readers come as far as the records.
+            _ if n / PHASE % 2 == 1 => next_header(&mut random, &data),
+            _ => (in_data(&mut random, &words, what), any_word_or_header(&mut random, tail, &data)),
         };
         // What another way of writing would do differently is not known in advance.
         if n.is_multiple_of(1000) {
@@ -181,6 +186,16 @@ fn any_word(random: &mut Random, tail: u64) -> u64 {
         4 => 1 << random.below(64),
         _ => random.next(),
     }
+}
+
+/// A header that a reader may take for the next record's, or nearly, where it looks for that.
+fn next_header(random: &mut Random, data: &Words) -> (u64, u64) {
+    let capacity = data.len - RECORDS;
+    let (tail, published) = (data.get(PRODUCER_PAGE + 128), data.get(PRODUCER_PAGE + 136));
+    let len =
+        [0, 56, capacity - 8, capacity - 7, capacity, 3 * capacity, (1 << 30) - 1][random.below(7) as usize];
+    let header = published.wrapping_add(random.below(2)) << 32 | 1 << 31 | len;
+    (RECORDS + (tail & (capacity - 8)), header)
 }
 
 fn any_word_or_header(random: &mut Random, tail: u64, data: &Words) -> u64 {
