@@ -13,6 +13,8 @@
 //! | [`fork`] | what a forked child must not have | pthread_atfork(3) |
 //! | [`futex`] | sleeping on a shared word | futex(2) |
 //! | [`semaphore`] | sleeping on a semaphore in shared words | sem_overview(7) |
+//! | [`pass`] | descriptors over a socket, and who is at its other end | unix(7), sendmsg(2), recvmsg(2) |
+//! | [`inherit`] | descriptors that a child keeps, and files opened again | execve(2), proc_pid_fd(5) |
 //! | [`membarrier`] | the heavy half of an asymmetric fence | membarrier(2) |
 //! | [`clock`] | a clock that never goes back, and the processor's own counter | clock_gettime(2) |
 //! | [`sys`] | who and when we are | getpid(2), proc(5), getrandom(2) |
@@ -30,10 +32,12 @@ compile_error!(
 pub mod clock;
 pub mod fork;
 pub mod futex;
+pub mod inherit;
 pub mod lock;
 pub mod mapping;
 pub mod membarrier;
 mod pages;
+pub mod pass;
 pub mod place;
 pub mod semaphore;
 pub mod sys;

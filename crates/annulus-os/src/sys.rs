@@ -56,6 +56,25 @@ pub fn transparent_huge_page_size() -> Option<usize> {
     size.trim_end().parse().ok().filter(|size: &usize| size.is_power_of_two())
 }
 
+/// Bytes of memory that could be had now without swapping, as the kernel estimates it; without `/proc`, all that the
+/// machine has. Knows nothing of cgroups. May be stale by the time you look. See proc_meminfo(5), `MemAvailable`.
+#[must_use]
+pub fn available_memory() -> u64 {
+    let said = fs::read_to_string("/proc/meminfo").ok().and_then(|text| parse_available(&text));
+    said.unwrap_or_else(|| {
+        let info = rustix::system::sysinfo();
+        // The width of the field differs from architecture to architecture.
+        #[allow(clippy::unnecessary_cast, clippy::cast_lossless)]
+        let total = info.totalram as u64;
+        total.saturating_mul(u64::from(info.mem_unit))
+    })
+}
+
+fn parse_available(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
 /// The effective user id, which file permissions are checked by. See geteuid(2).
 #[must_use]
 pub fn uid() -> u32 {
@@ -131,6 +150,22 @@ mod tests {
         assert_eq!(parse_start_time(&[b"42 (\xff\xfe) ", fields.as_bytes()].concat()), Some(4711));
         assert_eq!(parse_start_time(b""), None);
         assert_eq!(parse_start_time(b"42 (cat) S 1 2"), None);
+    }
+
+    #[test]
+    fn the_memory_that_is_left_is_read() {
+        let text = "MemTotal:       8000000 kB\nMemAvailable:   6000000 kB\n";
+        assert_eq!(parse_available(text), Some(6_000_000 << 10));
+        for text in [
+            "",
+            "MemTotal: 1 kB",
+            "MemAvailable: x kB",
+            "MemAvailable: 1",
+            "MemAvailable: 99999999999999999999 kB",
+        ] {
+            assert_eq!(parse_available(text), None, "{text:?}");
+        }
+        assert!((1 << 20..1 << 50).contains(&available_memory()));
     }
 
     #[test]

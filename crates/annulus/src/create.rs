@@ -44,6 +44,8 @@ pub(crate) struct Spec {
     pub(crate) name: String,
     /// In which the ring shall be, instead of in files under its name.
     pub(crate) object: Option<Object>,
+    /// Whether the name is for people only, and the ring is in memory that has none.
+    pub(crate) anonymous: bool,
     pub(crate) access: Access,
     pub(crate) existing: Existing,
     pub(crate) waiting: Waiting,
@@ -71,6 +73,7 @@ impl Spec {
         Spec {
             name: name.to_owned(),
             object: None,
+            anonymous: false,
             access: Access::default(),
             existing,
             waiting: Waiting::default(),

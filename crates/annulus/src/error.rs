@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::handover::Reason;
+
 mod flow;
 
 pub(crate) use flow::at_home;
@@ -125,6 +127,8 @@ pub enum ErrorKind {
     },
     /// A word of the ring says what no producer writes.
     Corrupt(&'static str),
+    /// It was not handed over, or what was is refused.
+    Handover(Reason),
     /// Another system call failed; says which step it was.
     System(&'static str),
 }
@@ -150,6 +154,16 @@ impl Error {
             io::ErrorKind::NotFound => Error::of(ErrorKind::NotFound, ring),
             _ => Error::io(step, ring, source),
         }
+    }
+
+    /// The same with the system's own words.
+    pub(crate) fn caused(kind: ErrorKind, ring: &str, source: io::Error) -> Error {
+        Error { kind, ring: Some(ring.to_owned()), source: Some(source) }
+    }
+
+    /// The same error as one of another kind.
+    pub(crate) fn instead(self, kind: ErrorKind) -> Error {
+        Error { kind, ..self }
     }
 
     /// Maps a failed system call of a step.
@@ -285,6 +299,7 @@ impl fmt::Display for Error {
             ErrorKind::Corrupt(what) => {
                 write!(f, "its {what} says what no producer writes; end its processes and create it again")
             }
+            ErrorKind::Handover(reason) => reason.fmt(f),
             ErrorKind::System(step) => write!(f, "could not {step}"),
         }?;
         match &self.source {

@@ -24,6 +24,7 @@
 //! * [`Producer::send`], [`Producer::send_batch`] and [`Producer::claim`] send.
 //! * [`Subscriber::recv`] receives a [`Record`], which frees its space when it is dropped.
 //! * [`TypedRing`] says how to begin where each record is a value of one type, a [`Payload`].
+//! * [`Ring::anonymous`] makes a ring without a name, and [`handover`] gives it to other processes.
 //! * [`Error`] says why a ring could not be opened, and what to do.
 //!
 //! Linux on 64-bit machines only.
@@ -39,6 +40,7 @@ mod copies;
 mod copying;
 mod create;
 mod error;
+pub mod handover;
 mod info;
 mod life;
 mod make;
@@ -111,4 +113,6 @@ mod pages {
     struct Waiting;
     #[doc = include_str!("../../../docs/guide/typed.md")]
     struct Typed;
+    #[doc = include_str!("../../../docs/guide/handover.md")]
+    struct Handover;
 }

@@ -104,7 +104,10 @@ impl Life {
             // Nobody can take over a ring that has no name any more: not even one who stays waits for that.
             Name::Another => Some(RecvError::Replaced),
             Name::Nothing => Some(RecvError::ProducerLost),
-            Name::Ours => (!self.stay).then_some(RecvError::ProducerLost),
+            Name::Ours => {
+                let waits = self.stay && !self.whereabouts.ends_with_producer();
+                (!waits).then_some(RecvError::ProducerLost)
+            }
         }
     }
 
@@ -116,15 +119,18 @@ impl Life {
     /// Watches the producer of an epoch from now on; `false` if it did so already.
     fn follow(&self, epoch: u64) -> bool {
         let other = self.epoch.replace(epoch) != epoch;
-        if other {
+        if other && !self.whereabouts.ends_with_producer() {
             self.sign.replace(look_for(&self.whereabouts, epoch));
+            return true;
         }
-        other
+        // One producer and one sign, whatever the word says that it could still write: a ring without a
+        // next producer cannot wait for one.
+        false
     }
 
     /// Whether that producer holds its lock. A `false` is final: nobody locks that file again.
     fn is_alive(&self) -> bool {
-        if self.epoch.get() == VACANT {
+        if self.epoch.get() == VACANT && !self.whereabouts.ends_with_producer() {
             // As long as a producer may still come.
             return self.name() == Name::Ours;
         }
@@ -143,7 +149,11 @@ impl Life {
 }
 
 fn look_for(whereabouts: &Whereabouts, epoch: u64) -> Sign {
-    if epoch == VACANT { Sign::Unknown } else { whereabouts.sign_of(epoch) }
+    if epoch == VACANT && !whereabouts.ends_with_producer() {
+        Sign::Unknown
+    } else {
+        whereabouts.sign_of(epoch)
+    }
 }
 
 /// Takes the lock of a slot, through a description that is not its owner's. `true`: nobody alive has it.

@@ -75,6 +75,9 @@ impl Spec {
         }
         check_name(&self.name)?;
         self.check()?;
+        if self.anonymous {
+            return self.make_anonymous(producing).map(Some);
+        }
         let purpose = match self.existing {
             Existing::Require => Purpose::Own,
             Existing::Replace | Existing::TakeOver => Purpose::Produce(self.map.huge),

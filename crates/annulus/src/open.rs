@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::marker::PhantomData;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use annulus_core::doorbell::when_empty;
@@ -18,6 +19,7 @@ use crate::clock::Timekeeper;
 use crate::copier::{Copier, Seat};
 use crate::create::{Existing, Spec, TypeWish};
 use crate::error::{Error, ErrorKind};
+use crate::handover::Handed;
 use crate::info::Info;
 use crate::life::{Life, try_lock_slot, unlock_slot};
 use crate::make::{TRIES, attach, gone};
@@ -50,6 +52,8 @@ pub(crate) struct OpenSpec {
     pub(crate) name: String,
     /// In which the ring is, instead of in files under its name.
     object: Option<Object>,
+    /// Which has been handed over to this process, and so is asked for by no name.
+    handed: Option<Arc<Handed>>,
     access: Access,
     waiting: Waiting,
     stay: bool,
@@ -76,6 +80,7 @@ impl<P: ?Sized> Open<P> {
         let spec = OpenSpec {
             name: name.to_owned(),
             object: None,
+            handed: None,
             access: Access::default(),
             waiting: Waiting::default(),
             stay: false,
@@ -85,6 +90,12 @@ impl<P: ?Sized> Open<P> {
             payload,
         };
         Open { spec, payload: PhantomData }
+    }
+
+    pub(crate) fn handed(name: &str, handed: Handed, payload: Option<TypeWish>) -> Open<P> {
+        let mut open = Open::new(name, payload);
+        open.spec.handed = Some(Arc::new(handed));
+        open
     }
 
     #[cfg(feature = "shared_memory")]
@@ -197,6 +208,11 @@ impl<P: ?Sized> Open<P> {
     /// [`NotFound`](ErrorKind::NotFound), [`ProducerAlive`](ErrorKind::ProducerAlive), and what the system refuses.
     pub fn remove(self) -> Result<(), Error> {
         let name = &self.spec.name;
+        if self.spec.handed.is_some() {
+            let what =
+                "a ring that was handed over goes with the last who has it; there is nothing to remove";
+            return Err(Error::of(ErrorKind::BadOption(what), name));
+        }
         if self.spec.object.is_some() {
             let what = "a ring in somebody's shared memory goes with that; remove the memory instead";
             return Err(Error::of(ErrorKind::BadOption(what), name));
@@ -277,6 +293,9 @@ impl OpenSpec {
     }
 
     fn wait(&self, timeout: Duration) -> Result<(), Error> {
+        if self.handed.is_some() {
+            return Ok(());
+        }
         if self.object.is_none() {
             check_name(&self.name)?;
         }
@@ -368,6 +387,11 @@ impl OpenSpec {
     }
 
     pub(crate) fn producer(self) -> Result<Producer, Error> {
+        if self.handed.is_some() {
+            let what = "a ring that was handed over is sealed, and has one producer only; to send, make a ring of \
+                        your own and hand that over";
+            return Err(Error::of(ErrorKind::BadOption(what), &self.name));
+        }
         let mut spec = Spec::new(&self.name, Existing::Require);
         spec.object = self.object;
         spec.access = self.access;
@@ -415,6 +439,9 @@ impl OpenSpec {
         purpose: Purpose,
         map: MapOptions,
     ) -> Result<(Memory, File, LockFile, Whereabouts), Error> {
+        if let Some(handed) = &self.handed {
+            return handed.attach(&self.name, map);
+        }
         if let Some(object) = &self.object {
             return object.attach(map);
         }
@@ -426,6 +453,9 @@ impl OpenSpec {
 
     /// Maps what an observer needs.
     fn attach_data(&self, map: MapOptions) -> Result<(DataMemory, Whereabouts), Error> {
+        if let Some(handed) = &self.handed {
+            return handed.attach_data(&self.name, map);
+        }
         if let Some(object) = &self.object {
             return object.attach_data(map);
         }
@@ -440,6 +470,10 @@ impl OpenSpec {
     fn info(&self) -> Result<Info, Error> {
         let map = MapOptions { prefault: false, ..MapOptions::default() };
         let (data, whereabouts) = self.attach_data(map)?;
+        if let Some(handed) = &self.handed {
+            let seats = handed.look(&self.name, map)?;
+            return Ok(Info::read(&self.name, &data, seats.as_ref(), &whereabouts));
+        }
         // Observers may look at a ring without permission to its ctl.
         let seats = match self.attach(Purpose::Copy, map) {
             Ok((memory, _, ctl, _)) => Some((memory, ctl)),

@@ -326,7 +326,8 @@ impl Producer {
         self.waiting = waiting;
     }
 
-    /// Whether the ring's name still means this ring; files can be deleted under a running program.
+    /// Whether the ring's name still means this ring; files can be deleted under a running program. Always of one
+    /// [without a name](crate::handover), which has none to lose.
     pub fn is_linked(&self) -> bool {
         self.holdings.whereabouts.meaning() == Name::Ours
     }

@@ -229,7 +229,8 @@ impl Subscriber {
     }
 
     /// Whether the ring's name still means this ring; files can be deleted under a running program, which goes on
-    /// with those attached.
+    /// with those attached. Always of one
+    /// [without a name](crate::handover), which has none to lose.
     pub fn is_linked(&self) -> bool {
         self.life.name() == Name::Ours
     }

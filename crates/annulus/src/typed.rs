@@ -95,13 +95,13 @@ impl<T: Payload> TypedRing<T> {
         Open::new(name, Some(TypeWish::of::<T>()))
     }
 
-    fn spec(name: &str, existing: Existing) -> Spec {
+    pub(crate) fn spec(name: &str, existing: Existing) -> Spec {
         Spec { payload: Some(TypeWish::of::<T>()), ..Spec::new(name, existing) }
     }
 }
 
 impl TypeWish {
-    fn of<T: Payload>() -> TypeWish {
+    pub(crate) fn of<T: Payload>() -> TypeWish {
         const { check::<T>() };
         let (size, align) = (size_of::<T>(), align_of::<T>());
         TypeWish { name: T::NAME, size, align, fingerprint: T::FINGERPRINT }

@@ -15,6 +15,9 @@ pub(crate) enum Whereabouts {
     /// In one object that somebody else has made and will remove, opened for this participant alone: its locks are
     /// bytes of that object.
     Object { file: File },
+    /// In two sealed objects without a name, which nobody can take over. `data`, opened for reading, is what readers
+    /// ask whether the producer lives; the producer itself does not ask.
+    Sealed { data: Option<File> },
 }
 
 /// A lock that is held, of a description that nobody else has.
@@ -58,8 +61,14 @@ impl Whereabouts {
     pub(crate) fn meaning(&self) -> Name {
         match self {
             Whereabouts::Named { home, name, ring } => home.meaning(name, ring),
-            Whereabouts::Object { .. } => Name::Ours,
+            // What has no name cannot lose it.
+            Whereabouts::Object { .. } | Whereabouts::Sealed { .. } => Name::Ours,
         }
+    }
+
+    /// Whether the ring ends with its producer, since nobody can become the next one.
+    pub(crate) fn ends_with_producer(&self) -> bool {
+        matches!(self, Whereabouts::Sealed { .. })
     }
 
     /// Takes the ring away, if it is ours to take away.
@@ -75,7 +84,10 @@ impl Whereabouts {
             Whereabouts::Named { ring, .. } => {
                 (ring.place.open_file(&life_name(epoch), annulus_os::Access::Read), LOCK)
             }
-            Whereabouts::Object { file } => (file.try_clone(), lock_byte::LIFE),
+            Whereabouts::Object { file } | Whereabouts::Sealed { data: Some(file) } => {
+                (file.try_clone(), lock_byte::LIFE)
+            }
+            Whereabouts::Sealed { data: None } => return Sign::Unknown,
         };
         match file {
             Ok(file) => Sign::Lock { file, byte },

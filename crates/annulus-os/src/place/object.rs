@@ -59,6 +59,17 @@ pub fn reserve(file: &File, len: u64) -> io::Result<()> {
 ///
 /// `InvalidInput` for a name or length out of range, and as [`reserve`].
 pub fn anonymous(name: &str, len: u64) -> io::Result<File> {
+    let file = anonymous_empty(name)?;
+    reserve(&file, len)?;
+    Ok(file)
+}
+
+/// The same, empty and without memory yet: for those who say first where its pages shall come from.
+///
+/// # Errors
+///
+/// `InvalidInput` for a name out of range, and what else memfd_create(2) reports.
+pub fn anonymous_empty(name: &str) -> io::Result<File> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     // A memfd that can never be executed is refused nowhere; one that does not say so may be, and is logged
     // (`vm.memfd_noexec`). Kernels before 6.3 do not know the flag.
@@ -66,9 +77,7 @@ pub fn anonymous(name: &str, len: u64) -> io::Result<File> {
         Err(Errno::INVAL) => memfd_create(name, flags)?,
         other => other?,
     };
-    let file = File::from(fd);
-    reserve(&file, len)?;
-    Ok(file)
+    Ok(File::from(fd))
 }
 
 /// Opens the POSIX shared memory object that shm_open(3) opens under `os_id`: one name, with or without a

@@ -6,7 +6,8 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use crate::Waiting;
-use crate::error::{SendError, SendTimeoutError, TrySendError, WaitError};
+use crate::error::{Error, SendError, SendTimeoutError, TrySendError, WaitError};
+use crate::handover::Offer;
 use crate::payload::{Payload, as_bytes};
 use crate::producer::Producer;
 
@@ -162,9 +163,28 @@ impl<T: Payload> TypedProducer<T> {
         self.producer.set_waiting(waiting);
     }
 
-    /// Whether the ring's name still means this ring; files can be deleted under a running program.
+    /// Whether the ring's name still means this ring; files can be deleted under a running program. Always of one
+    /// [without a name](crate::handover), which has none to lose.
     pub fn is_linked(&self) -> bool {
         self.producer.is_linked()
+    }
+
+    /// What another process needs to subscribe to this ring, or to observe it: see [`Producer::offer`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn offer(&self) -> Result<Offer, Error> {
+        self.producer.offer()
+    }
+
+    /// What another process needs to observe this ring, and no more: see [`Producer::offer_data`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn offer_data(&self) -> Result<Offer, Error> {
+        self.producer.offer_data()
     }
 }
 

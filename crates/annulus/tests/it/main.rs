@@ -14,6 +14,7 @@ mod evict;
 mod far;
 mod full;
 mod guards;
+mod handover;
 mod hostile;
 mod joined;
 mod lapped;

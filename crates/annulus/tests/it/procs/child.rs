@@ -30,15 +30,23 @@ impl Child {
 
     /// With this as `$ANNULUS_DIR`.
     pub(crate) fn start_with(role: &str, words: &[&str], dir: &str) -> Child {
+        Child::start_prepared(role, words, |command| {
+            command.env("ANNULUS_DIR", dir);
+        })
+    }
+
+    /// After something was done to the command.
+    pub(crate) fn start_prepared(role: &str, words: &[&str], prepare: impl FnOnce(&mut Command)) -> Child {
         let role = [&[role], words].concat().join(" ");
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "procs::roles::role", "--nocapture", "--test-threads=1"]);
         command
             .env(ROLE, role)
-            .env("ANNULUS_DIR", dir)
+            .env("ANNULUS_DIR", "")
             .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
+        prepare(&mut command);
         // Until it has begun its own program, it holds copies of this process's descriptors.
         let alone = no_forks();
         let mut process = command.spawn().unwrap();

@@ -6,6 +6,7 @@ mod creators;
 mod death;
 mod flow;
 mod fork;
+mod handover;
 mod hostile;
 mod leftovers;
 mod limits;

@@ -91,6 +91,7 @@ fn role() {
         "shmem-publish" => super::shmem::publish(words[0], words[1].parse().unwrap()),
         #[cfg(feature = "shared_memory")]
         "shmem-hold" => super::shmem::hold(words[0]),
+        other if other.starts_with("handed-") => super::handover::role(other, words),
         other => panic!("no role {other}"),
     }
     std::process::exit(0);
