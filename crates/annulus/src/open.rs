@@ -324,14 +324,21 @@ impl OpenSpec {
                 }
                 Err(error) => return Err(error),
             };
+            let look = || match home.ring(&self.name) {
+                Ok(_) => Some(Ok(())),
+                Err(error) if !error.is_not_found() => Some(Err(error)),
+                Err(_) if left().is_zero() => Some(Err(Error::of(ErrorKind::WaitTimedOut, &self.name))),
+                Err(_) => None,
+            };
+            // Without a watch first: the end of one takes the kernel some 10 ms, and mostly the ring is there.
+            if let Some(outcome) = look() {
+                return outcome;
+            }
             // Watched first, looked at afterwards: a ring that appears in between is not missed. Without
             // descriptors to watch with, it is looked for again and again.
             let watch = home.place.watch().ok();
-            match home.ring(&self.name) {
-                Ok(_) => return Ok(()),
-                Err(error) if !error.is_not_found() => return Err(error),
-                Err(_) if left().is_zero() => return Err(Error::of(ErrorKind::WaitTimedOut, &self.name)),
-                Err(_) => {}
+            if let Some(outcome) = look() {
+                return outcome;
             }
             if watch.is_none_or(|watch| watch.wait(left().min(WATCH_AGAIN)).is_err()) {
                 std::thread::sleep(LOOK_AGAIN.min(left()));
