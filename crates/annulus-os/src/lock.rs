@@ -93,6 +93,14 @@ pub fn is_write_locked(file: &File, byte: u64) -> io::Result<bool> {
     Ok(i32::from(lock.l_type) == libc::F_WRLCK)
 }
 
+/// Whether a failure of the above says that there are no such locks here at all: in a kernel before Linux 3.15 or one
+/// that is made up (as gVisor's), on some file systems, or in a sandbox.
+#[must_use]
+pub fn is_refused(error: &io::Error) -> bool {
+    let refusals = [libc::EINVAL, libc::ENOSYS, libc::EPERM, libc::EACCES, libc::EOPNOTSUPP];
+    error.raw_os_error().is_some_and(|error| refusals.contains(&error))
+}
+
 fn try_set(file: &LockFile, kind: libc::c_int, byte: u64) -> io::Result<bool> {
     let mut lock = request(kind, byte)?;
     match control(file.file()?, libc::F_OFD_SETLK, &mut lock) {

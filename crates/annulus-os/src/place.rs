@@ -26,7 +26,9 @@ use rustix::io::Errno;
 pub use crate::mapping::Access;
 pub use facts::{Facts, FileSystem, Kind, Space, facts_of, page_size_of};
 pub use mapped::file_mapped_at;
-pub use object::{Seal, anonymous, anonymous_empty, is_sealed, reserve, seal, seals, shared_memory_object};
+pub use object::{
+    Seal, anonymous, anonymous_empty, is_sealed, reserve, seal, seals, set_len, shared_memory_object,
+};
 pub use watch::Watch;
 
 /// For opening a directory so that it can be listed: never through a symbolic link.

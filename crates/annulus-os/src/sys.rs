@@ -2,9 +2,13 @@
 
 use std::fs;
 use std::io;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 use rustix::rand::{GetRandomFlags, getrandom};
+use rustix::thread::{ClockId, clock_nanosleep_relative};
+use rustix::time::Timespec;
 
 /// The size of a page in bytes: a power of two, at least 4,096; the same for the life of the process.
 /// See sysconf(3), `_SC_PAGESIZE`.
@@ -107,6 +111,30 @@ fn parse_start_time(stat: &[u8]) -> Option<u64> {
     let after = stat.iter().rposition(|&byte| byte == b')')? + 1;
     let rest = std::str::from_utf8(&stat[after..]).ok()?;
     rest.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+}
+
+/// Sleeps for so long, or until a signal comes: for loops that look again whatever has ended it.
+///
+/// std's `sleep` goes on with what is left, which the kernel rounds up by its timer slack (50 us) each time: under
+/// signals that come faster than that it never ends. See clock_nanosleep(2) and `PR_SET_TIMERSLACK` in prctl(2).
+pub fn nap(duration: Duration) {
+    // Too long to be said is longer than any machine runs.
+    let longest = Timespec { tv_sec: i64::MAX, tv_nsec: 0 };
+    let _ = clock_nanosleep_relative(ClockId::Monotonic, &Timespec::try_from(duration).unwrap_or(longest));
+}
+
+/// Whether a failure says that this process, or the machine, has as many open files as it may have. See
+/// getrlimit(2), `RLIMIT_NOFILE`, and proc_sys_fs(5), `file-max`.
+#[must_use]
+pub fn is_out_of_files(error: &io::Error) -> bool {
+    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// How long a file this process may make, in bytes; `u64::MAX` is no limit. Whoever makes one longer all the same is
+/// *killed*, by SIGXFSZ, unless it ignores that. See getrlimit(2), `RLIMIT_FSIZE`.
+#[must_use]
+pub fn longest_file() -> u64 {
+    getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX)
 }
 
 /// `N` bytes from the kernel's random generator. See getrandom(2).

@@ -7,7 +7,7 @@ use annulus_core::layout::WakeBackend;
 use annulus_core::semaphore::{ReaderSemaphores, RoomSemaphore, Semaphores, Words};
 use annulus_core::sync::FutexWord;
 use annulus_os::semaphore::{self, Outcome};
-use annulus_os::{Futex, membarrier};
+use annulus_os::{Futex, membarrier, sys};
 
 use crate::memory::Memory;
 
@@ -123,7 +123,7 @@ impl Semaphores for Posix {
 
     fn wait(&self, words: &Words, timeout: Option<Duration>) {
         if semaphore::wait(words, timeout) == Outcome::Broken {
-            std::thread::sleep(timeout.map_or(NAP, |timeout| timeout.min(NAP)));
+            sys::nap(timeout.map_or(NAP, |timeout| timeout.min(NAP)));
         }
     }
 

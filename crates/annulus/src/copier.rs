@@ -9,7 +9,7 @@ use annulus_core::ladder::Waiting;
 use annulus_core::layout::{Identity, RingState, Slot};
 use annulus_core::memory::{Mirror, View};
 use annulus_core::observer::{Lapped, Observer as Core, Seen, Sight};
-use annulus_os::{Birth, LockFile};
+use annulus_os::{Birth, LockFile, sys};
 
 use crate::bells::{ReaderBell, RoomBell};
 use crate::clock::Timekeeper;
@@ -365,7 +365,7 @@ impl Copier {
             Mapped::Data(_) => self.life.interval(),
             Mapped::Seat(_) => NAP_LONGEST,
         };
-        std::thread::sleep(left.min(self.nap));
+        sys::nap(left.min(self.nap));
         self.nap = (self.nap * 2).min(longest);
     }
 

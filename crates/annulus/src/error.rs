@@ -5,6 +5,8 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::handover::Reason;
+use annulus_os::lock;
+use annulus_os::sys::is_out_of_files;
 
 mod flow;
 
@@ -113,6 +115,17 @@ pub enum ErrorKind {
         /// Bytes that the ring takes in this process.
         needed: u64,
     },
+    /// This process may not make files so long.
+    FileLimit {
+        /// Bytes that the longest of the ring's files needs.
+        needed: u64,
+    },
+    /// This process, or the machine, has as many open files as it may have.
+    TooManyFiles,
+    /// The system has no memory, or this process no addresses, for it.
+    NoMemory,
+    /// Locks of open file descriptions are refused, so nobody could tell who lives.
+    NoLocks,
     /// The directory has no huge pages of the kind that was asked for.
     NoHugePages {
         /// The directory.
@@ -173,9 +186,20 @@ impl Error {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 ErrorKind::NoSpace { needed: 0, free: 0 }
             }
+            io::ErrorKind::OutOfMemory => ErrorKind::NoMemory,
+            _ if is_out_of_files(&source) => ErrorKind::TooManyFiles,
             _ => ErrorKind::System(step),
         };
         Error { kind, ring: Some(ring.to_owned()), source: Some(source) }
+    }
+
+    /// Maps a failed lock. One that another holds is no failure, so this is a kernel or a sandbox that has no such locks, or
+    /// no more of them.
+    pub(crate) fn lock(step: &'static str, ring: &str, source: io::Error) -> Error {
+        match lock::is_refused(&source) {
+            true => Error { kind: ErrorKind::NoLocks, ring: Some(ring.to_owned()), source: Some(source) },
+            false => Error::io(step, ring, source),
+        }
     }
 
     /// What kind of error this is.
@@ -290,6 +314,22 @@ impl fmt::Display for Error {
                 f,
                 "this process may not lock its {needed} bytes in memory; raise RLIMIT_MEMLOCK (`ulimit -l`), or \
                  do without `.lock_memory()`"
+            ),
+            ErrorKind::FileLimit { needed } => write!(
+                f,
+                "it needs files of {needed} bytes, longer than this process may make; raise RLIMIT_FSIZE \
+                 (`ulimit -f`), or ask for a smaller capacity"
+            ),
+            ErrorKind::TooManyFiles => {
+                f.write_str("too many files are open; raise RLIMIT_NOFILE (`ulimit -n`), or close some")
+            }
+            ErrorKind::NoMemory => f.write_str(
+                "there is no room for it in memory; raise RLIMIT_AS (`ulimit -v`), free some, or ask for a smaller \
+                 capacity",
+            ),
+            ErrorKind::NoLocks => f.write_str(
+                "locks of open file descriptions are refused, and without them nobody can tell who lives; allow \
+                 fcntl(2) F_OFD_SETLK and F_OFD_GETLK in the sandbox",
             ),
             ErrorKind::NoHugePages { path, why } => write!(
                 f,

@@ -64,6 +64,18 @@ impl Life {
         Life { checking: Rate::new(interval), stay, whereabouts, epoch: Cell::new(epoch), sign }
     }
 
+    /// Asks the kernel, whatever the answer.
+    ///
+    /// # Errors
+    ///
+    /// It gives none. (A sign that could not be looked at says nothing yet.)
+    pub(crate) fn ask(&self) -> std::io::Result<()> {
+        match &*self.sign.borrow() {
+            Sign::Lock { file, byte } => lock::is_write_locked(file, *byte).map(drop),
+            Sign::Gone | Sign::Unknown => Ok(()),
+        }
+    }
+
     /// How long a reader may sleep before it looks again whether the producer lives.
     pub(crate) fn patience(&self, now: Instant) -> Duration {
         self.checking.left(now)

@@ -12,6 +12,7 @@ use annulus_core::layout::{
 };
 use annulus_core::shape::{Align, CAPACITY_MAX, Shape};
 use annulus_core::writer::{Damaged, Writer};
+use annulus_os::place::set_len;
 use annulus_os::sys::{self, page_size};
 use annulus_os::{Access as OsAccess, LockFile};
 
@@ -230,13 +231,17 @@ impl Spec {
             return Err(Error::of(ErrorKind::NoSpace { needed, free: space.free }, name));
         }
         let (mut draft, ring) = home.draft(name)?;
-        let made = |source| Error::io("make the ring's files", name, source);
+        let longest = identity.data_bytes().max(ctl_bytes);
+        let made = |source: std::io::Error| match source.kind() {
+            std::io::ErrorKind::FileTooLarge => Error::of(ErrorKind::FileLimit { needed: longest }, name),
+            _ => Error::io("make the ring's files", name, source),
+        };
         let data = ring.place.create_file(DATA, self.data_mode).map_err(made)?;
         point("create, the length of data");
-        data.set_len(identity.data_bytes()).map_err(made)?;
+        set_len(&data, identity.data_bytes()).map_err(made)?;
         let ctl = LockFile::open(|| ring.place.create_file(CTL, self.ctl_mode)).map_err(made)?;
         point("create, the length of ctl");
-        ctl.file().and_then(|ctl| ctl.set_len(ctl_bytes)).map_err(made)?;
+        ctl.file().and_then(|ctl| set_len(ctl, ctl_bytes)).map_err(made)?;
         ring.place.create_file(OWNER, 0o600).map_err(made)?;
         let owner = ring.try_own(name)?.ok_or_else(|| Error::of(ErrorKind::ProducerAlive, name))?;
         let (epoch, life) =
@@ -316,8 +321,15 @@ impl Spec {
         let mode = annulus_os::place::facts_of(&data)
             .map_err(|source| Error::io("look at the ring", name, source))?
             .mode;
-        let (writer, (life, epoch)) =
-            self.go_on(&memory, |epoch| Ok((ring.begin_life(epoch, mode & 0o777, name)?, epoch)))?;
+        let begin_life = |epoch| match ring.begin_life(epoch, mode & 0o777, name) {
+            // On a file system without a file left, those of the dead may be one: they are worth nothing any more.
+            Err(error) if matches!(error.kind(), ErrorKind::NoSpace { .. }) => {
+                ring.end_earlier_lives(epoch);
+                ring.begin_life(epoch, mode & 0o777, name)
+            }
+            other => other,
+        };
+        let (writer, (life, epoch)) = self.go_on(&memory, |epoch| Ok((begin_life(epoch)?, epoch)))?;
         ring.end_earlier_lives(epoch);
         Ok(Some((writer, memory, Kept { owner, life: Some(life), ctl, ring })))
     }

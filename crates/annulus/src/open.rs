@@ -309,7 +309,7 @@ impl OpenSpec {
                     return Err(error);
                 }
                 Err(_) if left().is_zero() => return Err(Error::of(ErrorKind::WaitTimedOut, &self.name)),
-                Err(_) => std::thread::sleep(LOOK_AGAIN.min(left())),
+                Err(_) => sys::nap(LOOK_AGAIN.min(left())),
             }
         }
         loop {
@@ -319,7 +319,7 @@ impl OpenSpec {
                     if left().is_zero() {
                         return Err(Error::of(ErrorKind::WaitTimedOut, &self.name));
                     }
-                    std::thread::sleep(LOOK_AGAIN.min(left()));
+                    sys::nap(LOOK_AGAIN.min(left()));
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -341,7 +341,7 @@ impl OpenSpec {
                 return outcome;
             }
             if watch.is_none_or(|watch| watch.wait(left().min(WATCH_AGAIN)).is_err()) {
-                std::thread::sleep(LOOK_AGAIN.min(left()));
+                sys::nap(LOOK_AGAIN.min(left()));
             }
         }
     }
@@ -421,7 +421,10 @@ impl OpenSpec {
         let epoch = data.view().producer.epoch.look();
         // An observer has no lock, by which this would be done.
         fork::watch().map_err(|source| Error::io("watch for forks", &self.name, source))?;
-        Ok((Life::new(whereabouts, epoch, interval, self.stay), keeper))
+        let life = Life::new(whereabouts, epoch, interval, self.stay);
+        // One that cannot be asked would wait for the dead for ever.
+        life.ask().map_err(|source| Error::lock("ask whether the producer lives", &self.name, source))?;
+        Ok((life, keeper))
     }
 
     /// Maps the ring and takes a place among its subscribers, if `check` allows.
@@ -526,7 +529,7 @@ fn take_slot(name: &str, memory: &Memory, ctl: &LockFile, kind: SlotKind) -> Res
                 continue;
             }
             let locked = try_lock_slot(ctl, i as u32)
-                .map_err(|source| Error::io("lock a subscriber's place", name, source))?;
+                .map_err(|source| Error::lock("lock a subscriber's place", name, source))?;
             if locked {
                 // Under the lock the slot is ours, whatever it said before.
                 slot.vacate();

@@ -293,7 +293,7 @@ impl RingDir {
     pub(crate) fn try_own(&self, name: &str) -> Result<Option<LockFile>, Error> {
         let owner = self.lock_file(OWNER, name)?;
         let locked =
-            lock::try_lock(&owner, LOCK).map_err(|source| Error::io("lock the ring", name, source))?;
+            lock::try_lock(&owner, LOCK).map_err(|source| Error::lock("lock the ring", name, source))?;
         Ok(locked.then_some(owner))
     }
 

@@ -11,6 +11,7 @@ use annulus_core::memory::{Mirror, Shared};
 use annulus_core::shape::Shape;
 use annulus_core::words::NO_CURSOR;
 use annulus_core::writer::{Full, Refusal, Writer};
+use annulus_os::sys;
 
 use crate::bells::RoomBell;
 use crate::error::{WaitError, at_home};
@@ -102,7 +103,7 @@ impl Producer {
             }
             let left = deadline.map_or(self.reaping.interval(), |deadline| deadline - now);
             if self.light == Light::Never {
-                std::thread::sleep(left.min(NAP));
+                sys::nap(left.min(NAP));
                 continue;
             }
             // Joiners ring as readers do that find the ring empty: behind a fence.
@@ -196,7 +197,7 @@ impl Producer {
         };
         let at_most = |limit: Duration| left.map_or(limit, |left| left.min(limit)).min(patience);
         if self.light == Light::Never {
-            std::thread::sleep(at_most(NAP));
+            sys::nap(at_most(NAP));
             return;
         }
         let limits = [at_most(FIRST_SLEEP), at_most(self.reaping.interval())].map(Some);

@@ -9,7 +9,7 @@ use annulus_core::history::Start;
 use annulus_core::ladder::Waiting;
 use annulus_core::layout::{FenceMode, Identity, RingState, Slot};
 use annulus_core::reader::{Held, JoinFailed, Look, Passed, Pins, Reader};
-use annulus_os::{Birth, LockFile};
+use annulus_os::{Birth, LockFile, sys};
 
 use crate::bells::{ReaderBell, RoomBell};
 use crate::clock::Timekeeper;
@@ -361,7 +361,7 @@ impl Subscriber {
             Slept::Forbidden => {
                 // For good: each further try would declare a sleeper that does not sleep.
                 self.heavy.set(Heavy::Never);
-                std::thread::sleep(timeout.min(*nap));
+                sys::nap(timeout.min(*nap));
                 *nap = (*nap * 2).min(NAP_LONGEST);
             }
         }

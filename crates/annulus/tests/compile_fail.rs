@@ -3,6 +3,7 @@
 //! `TRYBUILD=overwrite cargo test -p annulus --test compile_fail` writes the expected errors anew, for another
 //! compiler in `rust-toolchain.toml` or another wording; read the difference before it goes in.
 
+/// Case 26: types that cannot be shared (references, padding, bool, enum, and more) do not compile.
 #[test]
 fn only_plain_bytes_are_payloads() {
     let cases = trybuild::TestCases::new();

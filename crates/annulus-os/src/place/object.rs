@@ -10,12 +10,31 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::Place;
+use super::{Place, facts_of};
 use crate::mapping::Access;
+use crate::sys::longest_file;
 
 /// The least that is reserved at a time once signals have come in between: a fraction of a millisecond's
 /// work.
 const SMALL_STEP: u64 = 1 << 20;
+
+/// Makes `file` `len` bytes long; what is new of it is a hole.
+///
+/// # Errors
+///
+/// `FileTooLarge` beyond `RLIMIT_FSIZE`, and what else ftruncate(2) reports.
+pub fn set_len(file: &File, len: u64) -> io::Result<()> {
+    may_be_long(file, len)?;
+    file.set_len(len)
+}
+
+/// Refuses what the kernel would answer with SIGXFSZ, which kills. It asks only of one that makes a file longer.
+fn may_be_long(file: &File, len: u64) -> io::Result<()> {
+    if len > longest_file() && len > facts_of(file)?.size {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "longer than RLIMIT_FSIZE allows"));
+    }
+    Ok(())
+}
 
 /// Gives `file` at least `len` bytes (1 to `i64::MAX`), all of them backed by memory or disk now: a full file
 /// system is an error here and never a SIGBUS at some later access. New bytes are zero; old ones stay. Never
@@ -36,6 +55,7 @@ pub fn reserve(file: &File, len: u64) -> io::Result<()> {
             "length to reserve is 0 or beyond the largest file",
         ));
     }
+    may_be_long(file, len)?;
     let (mut done, mut step) = (0, len);
     while done < len {
         let part = step.min(len - done);

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
-use annulus::{Align, Error, ErrorKind, FenceMode, SendError, TrySendError};
+use annulus::{Align, Error, ErrorKind, FenceMode, SendError, Start, TrySendError, WaitError};
 
 use crate::support::{Dir, helpful, no_forks};
 
@@ -18,7 +18,7 @@ fn all_refused(dir: &Dir, name: &str) -> Vec<Error> {
     ]
 }
 
-/// Absurd capacities, in debug and release.
+/// Case 22: absurd capacities, in debug and release.
 #[test]
 fn capacities() {
     let dir = Dir::new();
@@ -38,7 +38,47 @@ fn capacities() {
     assert!(dir.entries().is_empty());
 }
 
-/// Larger than the file system: an error at creation that says how much is missing, at once.
+/// Case 22: absurd sizes wherever a size, a number or a time is taken: an error or what it means, in debug and release.
+#[test]
+fn absurd_sizes() {
+    let dir = Dir::new();
+    let absurd = [1 << 31, 1 << 32, 1 << 60, (1 << 63) - 1, 1 << 63, usize::MAX - 7, usize::MAX];
+    let max = 4096 - 72;
+    for n in absurd {
+        let wide = n as u64;
+        let mut tx = dir.create("r").capacity(4096).producer().unwrap();
+        assert_eq!(tx.claim(n).map(drop), Err(SendError::TooLarge { len: n, max }));
+        assert_eq!(tx.try_claim(n).map(drop), Err(TrySendError::TooLarge { len: n, max }));
+        tx.send_batch(["a", "b", "c"]).unwrap();
+        let open = || dir.open("r");
+        assert_eq!(open().start(Start::Last(wide)).subscribe().unwrap().sequence(), 0);
+        assert_eq!(open().start(Start::Last(wide)).observe().unwrap().sequence(), 0);
+        let future = open().start(Start::Sequence(wide)).observe().unwrap();
+        assert_eq!(future.sequence(), wide, "it is waited for");
+        drop(tx);
+        for refused in [
+            dir.create("r").capacity(4096).retain(wide).producer(),
+            dir.create("r").capacity(4096).start_at(wide | 1, 0).producer(),
+        ] {
+            let error = refused.unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::BadOption(_)), "{error}");
+        }
+    }
+    let error = dir.create("r").schema(vec![0; 1 << 24]).producer().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::BadOption(_)), "{error}");
+    // The longest times there are: no limit, in practice.
+    let ring = dir.create("r").capacity(4096).no_in_place().evict_after(Duration::MAX);
+    let mut tx = ring.producer().unwrap();
+    let mut rx = dir.open("r").wait(Duration::MAX).unwrap().subscribe_copying().unwrap();
+    tx.send_timeout(b"x", Duration::MAX).unwrap();
+    assert_eq!(rx.recv_timeout(&mut [0; 8], Duration::MAX).unwrap().len, 1);
+    tx.wait_for_subscribers_timeout(1, Duration::MAX).unwrap();
+    assert_eq!(tx.wait_for_subscribers(u32::MAX), Err(WaitError::TooMany { max: 64 }));
+    drop(tx);
+    assert!(dir.entries().is_empty());
+}
+
+/// Case 25: larger than the file system: an error at creation that says how much is missing, at once.
 #[test]
 fn larger_than_the_file_system() {
     let dir = Dir::new();
@@ -114,7 +154,7 @@ fn a_ring_that_is_not_there() {
     assert!(dir.entries().is_empty());
 }
 
-/// A second producer is refused, whatever way it comes, and the ring is untouched.
+/// Case 21: a second producer is refused, whatever way it comes, and the ring is untouched.
 #[test]
 fn a_second_producer() {
     let dir = Dir::new();
@@ -192,7 +232,7 @@ fn mismatches() {
     assert_eq!((tx.sequence(), tx.capacity()), (1, 8192));
 }
 
-/// Something else in the place of a ring, or of one of its files: an error, and it is left alone.
+/// Case 22: something else in the place of a ring, or of one of its files: an error, and it is left alone.
 #[test]
 fn foreign_things() {
     let dir = Dir::new();

@@ -107,7 +107,7 @@ fn a_record_too_long_inside_a_batch() {
     assert_eq!(rx.try_recv().unwrap_err(), TryRecvError::Empty);
 }
 
-/// Case 4: a batch obeys back-pressure: what fits is sent, and no more.
+/// Case 4, and a batch publish that forgets the limit: a batch obeys back-pressure: what fits is sent, and no more.
 #[test]
 fn a_batch_obeys_the_limit() {
     let dir = Dir::new();

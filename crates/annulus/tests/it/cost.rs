@@ -60,7 +60,7 @@ fn the_counter_counts() {
     assert_eq!(allocations(|| {}), 0);
 }
 
-/// Every way to send and to receive, over many wraps, full and empty, with and without waiting.
+/// Case 32: steady state allocates nothing: every way to send and to receive, over many wraps, full and empty, with and without waiting.
 #[test]
 fn no_path_allocates() {
     for fence in [FenceMode::Asymmetric, FenceMode::Symmetric, FenceMode::SpinOnly] {
@@ -163,7 +163,7 @@ fn the_end_does_not_allocate() {
     assert_eq!(allocations(|| (0..1000).for_each(|_| assert!(rx.recv().is_err()))), 0);
 }
 
-/// Readers that copy: every verb, lapped again and again and finding the way, too short a buffer, the newest, with a
+/// Case 32: readers that copy: every verb, lapped again and again and finding the way, too short a buffer, the newest, with a
 /// vector that has grown once; and a producer that gives them up.
 #[test]
 fn no_path_of_a_copy_allocates() {

@@ -62,7 +62,7 @@ fn use_it(dir: &Dir) {
     }
 }
 
-/// Every word of the identity, one at a time.
+/// Case 23: every word of the identity, one at a time.
 #[test]
 fn every_word_of_the_identity() {
     let _alone = no_forks();
@@ -138,7 +138,7 @@ fn records_of_a_leftover() {
     });
 }
 
-/// The words that subscribers write: any of them, while a producer and a reader run. The producer goes on.
+/// Case 24: the words that subscribers write: any of them, while a producer and a reader run. The producer goes on.
 #[test]
 fn every_word_of_ctl_while_it_runs() {
     in_time(|| {
@@ -171,7 +171,7 @@ fn every_word_of_ctl_while_it_runs() {
     });
 }
 
-/// A cursor from the future, or from the past, never blocks the producer for ever.
+/// Case 24: a cursor from the future, or from the past, never blocks the producer for ever.
 #[test]
 fn cursors_from_nowhere() {
     in_time(|| {
@@ -201,7 +201,7 @@ fn cursors_from_nowhere() {
     });
 }
 
-/// A header that no producer writes is `Corrupt`, again and again, never a slice longer than the ring.
+/// Case 24, and a length used before it is checked: a header that no producer writes is `Corrupt`, again and again, never a slice longer than the ring.
 #[test]
 fn headers_that_no_producer_writes() {
     let dir = Dir::new();
@@ -218,7 +218,7 @@ fn headers_that_no_producer_writes() {
     }
 }
 
-/// A ring of another layout says both versions.
+/// Case 22: wrong version: a ring of another layout says both versions.
 #[test]
 fn another_layout_version() {
     let dir = Dir::new();
@@ -234,7 +234,7 @@ fn another_layout_version() {
     }
 }
 
-/// Files that are too short, too long or not there; each restored, it is a ring again.
+/// Case 22: truncated: files that are too short, too long or not there; each restored, it is a ring again.
 #[test]
 fn files_of_another_length() {
     let _alone = no_forks();
@@ -269,7 +269,7 @@ fn files_of_another_length() {
     assert_eq!(tx.sequence(), 100);
 }
 
-/// Random bytes in the place of a ring's files.
+/// Case 22: foreign: random bytes in the place of a ring's files.
 #[test]
 fn foreign_bytes() {
     let _alone = no_forks();

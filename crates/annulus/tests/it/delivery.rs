@@ -133,7 +133,7 @@ fn every_record_once_in_order_in_threads() {
     }
 }
 
-/// Case 7: every size from 0 to the largest, with one reader that drains, never stalls.
+/// Case 7, and the smallest and the largest record: every size from 0 to the largest, with one reader that drains, never stalls.
 #[test]
 fn no_size_stalls_the_smallest_ring() {
     for align in ALIGNS {
@@ -182,7 +182,7 @@ fn empty_records() {
     }
 }
 
-/// A record that ends exactly at the capacity, and one that ends a word before and after it.
+/// Case: a record that ends exactly at the capacity, and one that ends a word before and after it.
 #[test]
 fn a_record_that_ends_exactly_at_the_capacity() {
     for last in [0_usize, 8, 56, 64, 1000, 2040] {

@@ -117,7 +117,7 @@ fn a_send_times_out_and_later_succeeds() {
     tx.send_timeout(b"", Duration::MAX).unwrap();
 }
 
-/// A producer that sleeps for room is woken by the release, and by a reader that leaves, not by the clock.
+/// Case 31: a producer that sleeps for room is woken at once by the release, and by a reader that leaves, not by the clock.
 #[test]
 fn a_blocked_producer_is_woken_at_once() {
     for leaves in [false, true] {

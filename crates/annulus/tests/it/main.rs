@@ -3,6 +3,7 @@
 mod api;
 mod bad_input;
 mod batches;
+mod brink;
 mod claims;
 mod closing;
 mod copiers;
@@ -16,6 +17,7 @@ mod full;
 mod guards;
 mod handover;
 mod hostile;
+mod interrupted;
 mod joined;
 mod lapped;
 mod latest;

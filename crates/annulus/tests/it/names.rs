@@ -7,7 +7,7 @@ use annulus::{ErrorKind, Ring};
 
 use crate::support::{Dir, helpful, may_do_all};
 
-/// A bad name is an error everywhere, and not even the directory is made for it.
+/// Case: names with `/`, `..`, NUL, 255 bytes and more. A bad name is an error everywhere, and not even the directory is made for it.
 #[test]
 fn bad_names() {
     let long = "x".repeat(201);

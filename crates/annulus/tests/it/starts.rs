@@ -182,7 +182,7 @@ fn joins(capacity: usize, count: u32, start: Start, join: impl Fn(&Dir, Start) +
     });
 }
 
-/// Case 8: once it has subscribed no reader misses a record, at full speed, on rings of three sizes, in place and
+/// Case 8, and a reader that joins at full speed of the producer: once it has subscribed no reader misses a record, at full speed, on rings of three sizes, in place and
 /// copying, from everywhere. 100,000 joins of each kind with `ANNULUS_TEST_JOINS=100000`, about a hundredth else.
 #[test]
 fn joins_miss_nothing() {

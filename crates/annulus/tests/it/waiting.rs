@@ -12,7 +12,7 @@ use crate::support::{Dir, in_time, thread_id, until_asleep, until_in_call};
 const NEVER: Duration = Duration::from_secs(3600);
 const SLEEPING: [FenceMode; 2] = [FenceMode::Asymmetric, FenceMode::Symmetric];
 
-/// A sleeping reader is woken by the record, by the end, and not by the clock.
+/// Case: a wake lost at the instant of going to sleep. A sleeping reader is woken by the record, by the end, and not by the clock.
 #[test]
 fn a_sleeping_reader_is_woken() {
     for fence in SLEEPING {
@@ -42,7 +42,13 @@ fn a_sleeping_reader_is_woken() {
     }
 }
 
-/// Both sides sleep at once: two rings, one record to and fro, without a stall.
+/// How many times a record goes to and fro: 1,000,000 with `ANNULUS_TEST_PINGPONGS=1000000`, fewer else.
+fn ping_pongs() -> u64 {
+    std::env::var("ANNULUS_TEST_PINGPONGS").map_or(25_000, |n| n.parse().unwrap())
+}
+
+/// Case 27: both sides sleep at once: two rings, one record to and fro, without a stall: with a liveness interval of an
+/// hour a wake that is lost ends the test.
 #[test]
 fn both_sides_sleep() {
     for fence in SLEEPING {
@@ -60,7 +66,7 @@ fn both_sides_sleep() {
                 }
             });
             let mut longest = Duration::ZERO;
-            for n in 0..10_000_u64 {
+            for n in 0..ping_pongs() {
                 let begin = Instant::now();
                 there.send(&n.to_le_bytes()).unwrap();
                 let record = back_end.recv_timeout(Duration::from_secs(5)).unwrap();
@@ -74,7 +80,7 @@ fn both_sides_sleep() {
     }
 }
 
-/// The same with readers that copy: each sleep races with a record, and no wake is lost.
+/// Case 27: the same with readers that copy: each sleep races with a record, and no wake is lost.
 #[test]
 fn both_sides_sleep_on_copies() {
     for fence in SLEEPING {
@@ -104,7 +110,7 @@ fn both_sides_sleep_on_copies() {
     }
 }
 
-/// A wait with a limit ends at it, not before, however it waits.
+/// Case 31: a wait with a limit ends at it, not before, however it waits.
 #[test]
 fn a_wait_times_out() {
     for fence in [FenceMode::Asymmetric, FenceMode::Symmetric, FenceMode::SpinOnly] {
@@ -149,7 +155,7 @@ fn a_parking_reader_on_a_spin_only_ring() {
     });
 }
 
-/// A signal that interrupts the sleep is neither an error nor an end.
+/// Case 28: a signal that interrupts the sleep is neither an error nor an end.
 #[test]
 fn a_signal_is_not_an_end() {
     extern "C" fn nothing(_: libc::c_int) {}

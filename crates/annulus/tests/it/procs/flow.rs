@@ -58,7 +58,7 @@ fn the_reader_starts_first() {
     }
 }
 
-/// 20,000 records to and fro, both sides asleep at each step, without a stall. With a liveness interval of an
+/// Case 27: 20,000 records to and fro between two processes, both sides asleep at each step, without a stall. With a liveness interval of an
 /// hour nothing but the wake can end a sleep.
 #[test]
 fn a_sleeper_is_woken_across_processes() {

@@ -1,7 +1,6 @@
 //! A file system that is full, a user that may not, and descriptors that come back.
 #![allow(unsafe_code)]
 
-use std::ffi::CString;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
@@ -10,12 +9,13 @@ use std::time::Duration;
 use annulus::{ErrorKind, RecvError, RecvTimeoutError, Ring, Start};
 
 use super::child::{Child, listen, say};
+use super::resources::mount;
 use crate::support::{Dir, entries, may_do_all};
 
 const NOBODY: &str = "65534";
 const SOMEBODY: &str = "65533";
 
-/// The tmpfs is too small, or full: an error at creation, nothing left behind, and never a SIGBUS later.
+/// Case 25: the tmpfs is too small, or full: an error at creation, nothing left behind, and never a SIGBUS later.
 #[test]
 fn a_small_file_system() {
     if !may_do_all() {
@@ -43,7 +43,7 @@ fn a_held_name_on_a_small_file_system() {
 
 /// Runs with mounts of its own.
 pub(super) fn held_on_a_small_file_system(dir: &str) {
-    mount_small(dir);
+    mount(dir, c"size=1m,mode=0700");
     let ring = || Ring::create("r").dir(dir).capacity(1 << 19);
     let _tx = ring().producer().unwrap();
     // What the file system says is free is not exact; this leaves nothing.
@@ -54,24 +54,9 @@ pub(super) fn held_on_a_small_file_system(dir: &str) {
     say("done");
 }
 
-/// A file system of 1 MiB in the place of `dir`, for this process only.
-fn mount_small(dir: &str) {
-    let target = CString::new(dir).unwrap();
-    let null = std::ptr::null();
-    // SAFETY: the strings are terminated and live; null is allowed where the flags say that nothing is read.
-    unsafe {
-        assert_eq!(libc::unshare(libc::CLONE_NEWNS), 0);
-        let private = libc::MS_REC | libc::MS_PRIVATE;
-        assert_eq!(libc::mount(null, c"/".as_ptr(), null, private, null.cast()), 0);
-        let options = c"size=1m,mode=0700".as_ptr().cast();
-        let tmpfs = c"tmpfs".as_ptr();
-        assert_eq!(libc::mount(tmpfs, target.as_ptr(), tmpfs, 0, options), 0);
-    }
-}
-
 /// Runs with mounts of its own.
 pub(super) fn small_file_system(dir: &str) {
-    mount_small(dir);
+    mount(dir, c"size=1m,mode=0700");
     let no_space = |capacity| {
         let before = entries(Path::new(dir));
         for ring in [Ring::create("r"), Ring::open_or_create("r")] {
@@ -269,45 +254,6 @@ pub(super) fn default_directory() {
     assert_eq!(&*rx.recv().unwrap(), b"x");
     say(&format!("{:?}", Ring::list(None).unwrap()));
     assert_eq!(listen(), "end");
-}
-
-/// After 1,000 times creating, subscribing and dropping, descriptors and mappings are back.
-#[test]
-fn descriptors_and_mappings_come_back() {
-    let dir = Dir::new();
-    let mut child = Child::start("descriptors", &[dir.text()]);
-    // Heard first: a child whose input is closed before it has begun ends well and has done nothing.
-    child.expect("done");
-    child.ends_well();
-}
-
-pub(super) fn descriptors(dir: &str) {
-    let open = || (entries(Path::new("/proc/self/fd")).len(), lines("/proc/self/maps"));
-    let cycle = |n: usize| {
-        let mut tx = Ring::create("r").dir(dir).capacity(4096).producer().unwrap();
-        let rx = Ring::open("r").dir(dir).subscribe().unwrap();
-        tx.send(b"x").unwrap();
-        assert!(Ring::open("r").dir(dir).producer().is_err());
-        assert!(Ring::open("none").dir(dir).subscribe().is_err());
-        assert!(Ring::open("r").dir(dir).wait(Duration::ZERO).is_ok());
-        assert!(Ring::create("r").dir(dir).producer().is_err());
-        if n.is_multiple_of(2) {
-            drop(tx);
-            drop(rx);
-        } else {
-            drop(rx);
-            drop(tx);
-        }
-    };
-    (0..20).for_each(cycle);
-    let before = open();
-    (0..1000).for_each(cycle);
-    assert_eq!(open(), before);
-    say("done");
-}
-
-fn lines(path: &str) -> usize {
-    fs::read_to_string(path).unwrap().lines().count()
 }
 
 /// A reader without a descriptor left, whose producer is followed by another: it cannot open the new one's life

@@ -16,7 +16,7 @@ use crate::support::{Dir, entries, helpful, in_time, may_do_all, no_forks, until
 
 const NOBODY: u32 = 65_534;
 
-/// A user that may lock no memory at all, and one that may lock a little.
+/// Case: `RLIMIT_MEMLOCK` of 0 with locking asked for, and without. A user that may lock no memory at all, and one that may lock a little.
 #[test]
 fn locking_more_than_is_allowed() {
     if !may_do_all() {

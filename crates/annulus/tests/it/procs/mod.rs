@@ -12,6 +12,7 @@ mod leftovers;
 mod limits;
 mod memory;
 mod refused;
+mod resources;
 mod roles;
 mod sandbox;
 mod scribbler;

@@ -62,9 +62,9 @@ fn role() {
         "echo" => echo(open(), Ring::open(words[2]).dir(words[0])),
         "race" => race(words[0], words[1]),
         "churn" => churn(words[0], words[1]),
-        "descriptors" => limits::descriptors(words[0]),
         "small-file-system" => limits::small_file_system(words[0]),
         "held-on-a-small-file-system" => limits::held_on_a_small_file_system(words[0]),
+        "resources" => super::resources::role(words),
         "no-descriptors" => limits::no_descriptors(words[0], words[1]),
         "fork" => fork::with_copies(words[0], words[1]),
         "fork-and-use" => fork::with_uses(words[0]),
@@ -209,7 +209,7 @@ fn echo(from: Open, to: Open) {
 }
 
 /// At each `go` tries to create the ring, and says how it went; at `end` drops it.
-fn race(dir: &str, name: &str) {
+pub(super) fn race(dir: &str, name: &str) {
     let mut held = None;
     loop {
         match listen().as_str() {

@@ -16,7 +16,7 @@ const CAPACITY: usize = 16 << 20;
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// From now on this thread has this answer to these system calls, and the other one to all others.
-fn filter(calls: &[libc::c_long], then: u32, otherwise: u32) {
+pub(super) fn filter(calls: &[libc::c_long], then: u32, otherwise: u32) {
     let op = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
     let mut program = vec![op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0)];
     for &call in calls {
@@ -81,7 +81,7 @@ pub(super) fn receiver(dir: &str) {
     leave();
 }
 
-/// A send makes no system call while nobody sleeps: in a process that would be killed by any, with a reader that
+/// Case 32: a reliable send makes no system call while nobody sleeps: in a process that would be killed by any, with a reader that
 /// spins beside it.
 #[test]
 fn sending_makes_no_system_call() {
@@ -143,7 +143,7 @@ fn waking_is_a_system_call() {
     });
 }
 
-/// A receive makes no system call while records come, or while it spins for them.
+/// Case 32: a receive makes no system call while records come, or while it spins for them.
 #[test]
 fn receiving_makes_no_system_call() {
     in_time(|| {
@@ -163,7 +163,7 @@ fn receiving_makes_no_system_call() {
     });
 }
 
-/// Neither does one of a reader that copies; and no send does with an observer attached, that spins or naps.
+/// Case 32: neither does one of a reader that copies; and no send does with an observer attached, that spins or naps.
 #[test]
 fn copying_makes_no_system_call() {
     for kind in ["observer", "copying"] {
@@ -203,7 +203,7 @@ fn copying_makes_no_system_call() {
     }
 }
 
-/// membarrier is refused, to the producer, to the reader, to both: slower but correct; every record comes.
+/// Case 30: membarrier is refused, to the producer, to the reader, to both: slower but correct; every record comes.
 #[test]
 fn without_membarrier() {
     for (publisher, consumer) in [

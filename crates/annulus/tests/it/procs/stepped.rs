@@ -1,12 +1,13 @@
 //! Races made certain: a process is held at one of its system calls, by ptrace(2), while something happens.
 #![allow(unsafe_code)]
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use super::child::Child;
-use crate::support::{Dir, LONG};
+use crate::support::{Dir, LONG, entries, may_do_all};
 
 /// A thread of a child, stopped at its system calls by the thread that made this.
 struct Traced(libc::pid_t, File);
@@ -149,5 +150,30 @@ fn a_leftover_replaced_under_a_creator() {
         racer.ends_well();
         drop(tx);
         assert!(dir.entries().is_empty());
+    }
+}
+
+/// Case 25: the tmpfs gets full between a creator's look at its free space and the reservation: an error, nothing left.
+#[test]
+fn a_file_system_that_fills_up_under_a_creator() {
+    if !may_do_all() {
+        return;
+    }
+    for order in ["create", "open"] {
+        let dir = Dir::new();
+        let mut racer = Child::start("resources", &["race", dir.text()]);
+        racer.tell("who");
+        let thread = racer.hear().parse().unwrap();
+        let traced = Traced::new(&racer, thread);
+        racer.tell(order);
+        // Made after the look, before any room is taken.
+        traced.until_opens("ctl", 1);
+        let there = PathBuf::from(format!("/proc/{thread}/root{}", dir.text()));
+        assert!(fs::write(there.join(".ballast"), vec![0; 2 << 20]).is_err(), "there is room for more");
+        traced.release();
+        racer.expect("NoSpace { needed: 0, free: 0 }");
+        assert_eq!(entries(&there), [".ballast"]);
+        racer.tell("leave");
+        racer.ends_well();
     }
 }

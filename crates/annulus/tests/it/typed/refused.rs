@@ -107,6 +107,7 @@ mod pairs {
     }
 }
 
+/// Case 22: a wrong type of the same size.
 #[test]
 fn another_name_is_refused() {
     differs::<Quote, Book>("type", "Quote", "Book");
@@ -124,6 +125,7 @@ fn another_number_of_zerocopy_is_refused() {
     differs::<Zerocopy<u8>, u8>("type", "Zerocopy<1 bytes, 0>", "u8");
 }
 
+/// Case 22: a size that is off by one, or more.
 #[test]
 fn another_size_is_refused() {
     let field = "size of the type in bytes";
@@ -141,6 +143,7 @@ fn another_alignment_is_refused() {
     differs::<pairs::words::Pair, pairs::aligned_words::Pair>(field, "4", "8");
 }
 
+/// Case 22: a wrong type of the same name and size.
 #[test]
 fn other_fields_are_refused() {
     let [theirs, ours] =
