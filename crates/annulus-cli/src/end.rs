@@ -51,7 +51,7 @@ pub(crate) fn say(what: &str) {
 }
 
 /// The library's sentences name its methods; a user of the command has options instead.
-const OPTIONS: [(&str, &str); 13] = [
+const OPTIONS: [(&str, &str); 20] = [
     ("`.wait(timeout)`", "`annulus sub --wait SECS`"),
     ("`.max_subscribers(..)`", "`annulus pub --max-subscribers N`"),
     ("`.permissions(..)`", "`--mode`"),
@@ -65,6 +65,19 @@ const OPTIONS: [(&str, &str); 13] = [
     ("`HugePages`", "`annulus create --help`"),
     ("`.trust_uid(", "`annulus sub --trust-uid "),
     (")` if its processes", "` if its processes"),
+    ("`.capacity(..)`", "`--capacity`"),
+    ("`.fence(FenceMode::Symmetric)`", "`--fence symmetric`"),
+    ("`.lock_memory()`", "memory locked"),
+    ("`Waiting::park()`", "`--waiting park`"),
+    (
+        "`HugePages::Transparent` or `HugePages::Reserved`, see their pages",
+        "`--huge-pages`, see `annulus create --help`",
+    ),
+    ("remove it with `.unreadable(true)`", "`annulus prune --unreadable` removes it all the same"),
+    (
+        "remove it with `.persistent(true)`, or by its name",
+        "`annulus rm` and `annulus prune --persistent` remove it",
+    ),
 ];
 
 impl From<annulus::Error> for End {
@@ -76,5 +89,10 @@ impl From<annulus::Error> for End {
 
 /// What a library's error says, in the words of the command.
 pub(crate) fn sentence(error: &annulus::Error) -> String {
-    OPTIONS.iter().fold(error.to_string(), |text, (method, option)| text.replace(method, option))
+    in_options(error.to_string())
+}
+
+/// What the library says, in the words of the command.
+pub(crate) fn in_options(text: String) -> String {
+    OPTIONS.iter().fold(text, |text, (method, option)| text.replace(method, option))
 }

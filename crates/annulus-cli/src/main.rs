@@ -1,9 +1,10 @@
-//! The `annulus` command: measures, makes, publishes, reads and watches rings.
+//! The `annulus` command: measures, makes, publishes, reads, watches and looks after rings.
 
 mod args;
 mod bench;
 mod check;
 mod create;
+mod doctor;
 mod end;
 mod format;
 mod generate;
@@ -13,6 +14,7 @@ mod kind;
 mod lag;
 mod list;
 mod look;
+mod prune;
 mod publish;
 mod reader;
 mod show;
@@ -80,6 +82,10 @@ enum Command {
     Hz(hz::HzArgs),
     #[command(about = "Tell how far behind subscribers are", after_help = EXIT_CODES)]
     Lag(lag::LagArgs),
+    #[command(about = "Explain what crashes left in a directory of rings, and remove it", after_help = EXIT_CODES)]
+    Prune(prune::PruneArgs),
+    #[command(about = "Examine whether rings can live here, and how well", after_help = doctor::EXIT_CODES)]
+    Doctor(doctor::DoctorArgs),
     #[command(about = "Check how a ring stands, as a plugin of Nagios", after_help = check::EXIT_CODES)]
     Check(check::CheckArgs),
 }
@@ -89,6 +95,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::BenchPeer => return annulus_bench::peer_main(),
         Command::Check(args) => return check::run(&args),
+        Command::Doctor(args) => return doctor::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Create(args) => create::create(&args),
         Command::Rm(args) => create::rm(&args),
@@ -99,6 +106,7 @@ fn main() -> ExitCode {
         Command::Info(args) => list::info(&args),
         Command::Hz(args) => hz::run(&args),
         Command::Lag(args) => lag::run(&args),
+        Command::Prune(args) => prune::run(&args),
     };
     done.map_or_else(End::tell, |()| ExitCode::SUCCESS)
 }

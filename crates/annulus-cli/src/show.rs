@@ -8,7 +8,7 @@ use crate::look::Looked;
 
 /// The value of a field.
 #[derive(Debug)]
-enum Value {
+pub(crate) enum Value {
     /// Nothing, or not to be known.
     None,
     Number(u64),
@@ -48,12 +48,12 @@ impl<T: Into<Value>> From<Option<T>> for Value {
 
 impl Value {
     /// What is shown by the name that it has.
-    fn named(value: &impl Display) -> Self {
+    pub(crate) fn named(value: &impl Display) -> Self {
         Self::Text(value.to_string())
     }
 
     /// In one line.
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match self {
             Self::None => "none".to_owned(),
             Self::Number(n) => n.to_string(),
@@ -181,7 +181,8 @@ pub(crate) fn broken_json(name: &str, error: &str) -> String {
     object(&[("name", name.into()), ("error", error.into())], "")
 }
 
-fn object(fields: &[(&str, Value)], more: &str) -> String {
+/// One JSON object in one line; `more` is a last field, with its comma.
+pub(crate) fn object(fields: &[(&str, Value)], more: &str) -> String {
     let fields: Vec<_> = fields.iter().map(|(name, value)| format!("\"{name}\":{}", value.json())).collect();
     format!("{{{}{more}}}", fields.join(","))
 }
@@ -211,7 +212,8 @@ pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     for row in rows {
         let mut line = String::new();
         for (i, (entry, &width)) in row.iter().zip(&widths).enumerate() {
-            let is_number = entry.starts_with(|c: char| c.is_ascii_digit()) && i > 0;
+            let is_sentence = i + 1 == N && entry.contains(' ');
+            let is_number = entry.starts_with(|c: char| c.is_ascii_digit()) && i > 0 && !is_sentence;
             let _ = match is_number {
                 true => write!(line, "{entry:>width$}  "),
                 false => write!(line, "{entry:<width$}  "),
@@ -237,5 +239,7 @@ mod tests {
         let rows = [["NAME", "N", "STATE"], ["a", "12345", "open"], ["long-name", "7", ""]];
         let rows = rows.map(|row| row.map(str::to_owned));
         assert_eq!(table(&rows), "NAME       N      STATE\na          12345  open\nlong-name      7\n");
+        let rows = [["a", "a sentence that is long"], ["b", "2 short"]].map(|row| row.map(str::to_owned));
+        assert_eq!(table(&rows), "a  a sentence that is long\nb  2 short\n");
     }
 }

@@ -17,6 +17,7 @@
 //! | [`inherit`] | descriptors that a child keeps, and files opened again | execve(2), proc_pid_fd(5) |
 //! | [`membarrier`] | the heavy half of an asymmetric fence | membarrier(2) |
 //! | [`clock`] | a clock that never goes back, and the processor's own counter | clock_gettime(2) |
+//! | [`machine`] | what this machine has and allows: CPUs, limits, memory, system calls | proc(5), sysfs(5), cgroups(7) |
 //! | [`sys`] | who and when we are | getpid(2), proc(5), getrandom(2) |
 
 #[cfg(not(target_os = "linux"))]
@@ -34,6 +35,7 @@ pub mod fork;
 pub mod futex;
 pub mod inherit;
 pub mod lock;
+pub mod machine;
 pub mod mapping;
 pub mod membarrier;
 mod pages;

@@ -285,6 +285,23 @@ impl Place {
         Ok(names)
     }
 
+    /// All names in this directory, without `.` and `..`, in no order, also those that are not UTF-8: as text for
+    /// people, with U+FFFD in it, which means nothing to any other call.
+    ///
+    /// # Errors
+    ///
+    /// What getdents(2) reports.
+    pub fn names_for_people(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.fd)? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if !matches!(name.as_str(), "." | "..") {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
     /// Begins to watch for names that appear here. What appears after this call is seen by the first
     /// [`Watch::wait`] that follows; so watch first, then look, then wait. Needs `/proc`. See inotify(7).
     ///

@@ -186,7 +186,7 @@ fn who(memory: &Memory, ctl: &LockFile, tail: u64) -> Vec<SubscriberInfo> {
         let cursor = slot.cursor.look();
         (slot.is_active() && cursor != NO_CURSOR).then(|| SubscriberInfo {
             slot: i as u32,
-            alive: is_slot_held(ctl, i as u32),
+            alive: ctl.file().is_ok_and(|ctl| is_slot_held(ctl, i as u32)),
             pid: slot.pid.glance(),
             copying: slot.kind.glance() == SlotKind::Copying.to_word(),
             behind: tail.saturating_sub(cursor),

@@ -25,6 +25,7 @@
 //! * [`Subscriber::recv`] receives a [`Record`], which frees its space when it is dropped.
 //! * [`TypedRing`] says how to begin where each record is a value of one type, a [`Payload`].
 //! * [`Ring::anonymous`] makes a ring without a name, and [`handover`] gives it to other processes.
+//! * [`Ring::prune`] removes what crashes left; [`doctor`] says whether a machine is fit for rings.
 //! * [`Error`] says why a ring could not be opened, and what to do.
 //!
 //! Linux on 64-bit machines only.
@@ -39,6 +40,7 @@ mod copier;
 mod copies;
 mod copying;
 mod create;
+pub mod doctor;
 mod error;
 pub mod handover;
 mod info;
@@ -51,6 +53,7 @@ mod open;
 mod options;
 mod payload;
 mod producer;
+mod prune;
 mod received;
 mod record;
 mod registry;
@@ -87,6 +90,7 @@ pub use payload::Payload;
 #[cfg(feature = "zerocopy-08")]
 pub use payload::Zerocopy;
 pub use producer::Producer;
+pub use prune::{Fate, Finding, Found, Prune};
 pub use received::{OwnedRecord, Received};
 pub use record::Record;
 pub use ring::Ring;

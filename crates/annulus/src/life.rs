@@ -2,6 +2,7 @@
 //! A timeout would prove slowness, never death, and a pid proves nothing.
 
 use std::cell::{Cell, RefCell};
+use std::fs::File;
 use std::time::{Duration, Instant};
 
 use annulus_core::layout::{ProducerPage, lock_byte};
@@ -179,8 +180,6 @@ pub(crate) fn unlock_slot(ctl: &LockFile, slot: u32) -> std::io::Result<()> {
 }
 
 /// Whether a slot's lock is held, through a description that is not its owner's.
-pub(crate) fn is_slot_held(ctl: &LockFile, slot: u32) -> bool {
-    ctl.file()
-        .and_then(|file| lock::is_write_locked(file, lock_byte::SLOTS + u64::from(slot)))
-        .unwrap_or(true)
+pub(crate) fn is_slot_held(ctl: &File, slot: u32) -> bool {
+    lock::is_write_locked(ctl, lock_byte::SLOTS + u64::from(slot)).unwrap_or(true)
 }

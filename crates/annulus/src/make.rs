@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind};
 use crate::life::VACANT;
 use crate::memory::{DataMemory, HUGE_PAGE, MapOptions, Memory, ctl_file_bytes, read_identity};
 use crate::producer::{Holdings, Producer};
-use crate::registry::{CTL, DATA, Home, LOCK, OWNER, Purpose, RingDir, check_name, random};
+use crate::registry::{CTL, DATA, Home, LOCK, Purpose, RingDir, check_name, random};
 use crate::whereabouts::{Held, Whereabouts};
 use crate::{FenceMode, HugePages, Wake};
 
@@ -230,7 +230,7 @@ impl Spec {
         if space.total > 0 && space.free < needed {
             return Err(Error::of(ErrorKind::NoSpace { needed, free: space.free }, name));
         }
-        let (mut draft, ring) = home.draft(name)?;
+        let (mut draft, ring, owner) = home.draft(name)?;
         let longest = identity.data_bytes().max(ctl_bytes);
         let made = |source: std::io::Error| match source.kind() {
             std::io::ErrorKind::FileTooLarge => Error::of(ErrorKind::FileLimit { needed: longest }, name),
@@ -242,8 +242,6 @@ impl Spec {
         let ctl = LockFile::open(|| ring.place.create_file(CTL, self.ctl_mode)).map_err(made)?;
         point("create, the length of ctl");
         ctl.file().and_then(|ctl| set_len(ctl, ctl_bytes)).map_err(made)?;
-        ring.place.create_file(OWNER, 0o600).map_err(made)?;
-        let owner = ring.try_own(name)?.ok_or_else(|| Error::of(ErrorKind::ProducerAlive, name))?;
         let (epoch, life) =
             if producing { (1, Some(ring.begin_life(1, self.data_mode, name)?)) } else { (VACANT, None) };
 

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use annulus_os::sys::TransparentHugePages;
 use annulus_os::{Facts, FileSystem, LockFile, Place, lock, sys};
@@ -18,8 +19,19 @@ pub(crate) const CTL: &str = "ctl";
 pub(crate) const OWNER: &str = "owner";
 /// The byte that is locked in `owner` and `life.<epoch>`.
 pub(crate) const LOCK: u64 = 0;
+/// The byte of `owner` that `prune` locks before [`LOCK`] and for longer: who is refused the one can tell a producer,
+/// which stays, from a look that is over in a moment.
+const PRUNING: u64 = 1;
+/// How often a lock that only `prune` has is asked for again, a millisecond apart.
+const PRUNE_TRIES: u32 = 1000;
+/// A lock that is refused so often, while no `prune` was seen, is a producer's.
+const REFUSALS: u32 = 3;
+/// Times a draft may be taken away in the moment before it is held; see [`Home::draft`].
+const DRAFT_TRIES: u32 = 100;
 /// A ring's directory: who may list it is decided by the directory above, who may open by the files' modes.
 const RING_MODE: u32 = 0o755;
+/// The file that keeps producers apart is their user's alone.
+const OWNER_MODE: u32 = 0o600;
 /// The default directory is its user's alone.
 const HOME_MODE: u32 = 0o700;
 const NAME_MAX: usize = 200;
@@ -31,6 +43,8 @@ pub(crate) enum Purpose {
     Produce(HugePages),
     /// To go on with a ring that is there, or to remove it.
     Own,
+    /// To look after what is left there; never to make it.
+    Tend,
     /// To read rings in it in place, also those of another user that is trusted.
     Read,
     /// To copy out of rings in it, whoever writes them.
@@ -106,7 +120,7 @@ impl Home {
             _ => Error::io("open the directory of rings", &shown, source),
         };
         // A reader makes only the default directory: another's would be in the way of its real owner.
-        let may_make = producing || (access.dir.is_none() && !is_dir_named());
+        let may_make = producing || (purpose != Purpose::Tend && access.dir.is_none() && !is_dir_named());
         let (place, made) = match Place::open(&path) {
             Err(source) if source.kind() == std::io::ErrorKind::NotFound && may_make => {
                 (Place::create(&path, HOME_MODE).map_err(failed)?, true)
@@ -122,14 +136,14 @@ impl Home {
         }
         let facts = place.facts().map_err(|source| Error::io("look at the directory", &shown, source))?;
         match purpose {
-            Purpose::Produce(_) | Purpose::Own if facts.uid != sys::uid() => {
+            Purpose::Produce(_) | Purpose::Own | Purpose::Tend if facts.uid != sys::uid() => {
                 return Err(unsafe_dir(&path, "it belongs to another user"));
             }
             Purpose::Read if !access.trusts(facts.uid) => {
                 return Err(Error::new(ErrorKind::Untrusted { uid: facts.uid }));
             }
             // Whoever copies trusts nobody.
-            Purpose::Produce(_) | Purpose::Own | Purpose::Read | Purpose::Copy => {}
+            Purpose::Produce(_) | Purpose::Own | Purpose::Tend | Purpose::Read | Purpose::Copy => {}
         }
         if facts.mode & 0o022 != 0 {
             return Err(unsafe_dir(&path, "others may write it"));
@@ -169,16 +183,42 @@ impl Home {
         self.meaning(name, ring) == Name::Ours
     }
 
-    /// A new directory under a temporary name. Removed again unless it is [kept](Draft::keep).
-    pub(crate) fn draft(&self, name: &str) -> Result<(Draft<'_>, RingDir), Error> {
+    /// A new directory under a temporary name, and its `owner` file, locked. Removed again unless it is
+    /// [kept](Draft::keep).
+    ///
+    /// `owner` is the first file in it, so what `prune` may take can be told from what is being made: a directory whose
+    /// `owner` is locked is somebody's; an empty one may be on its way to that, and `prune` only removes it *as an empty
+    /// directory*, which fails once there is a file; whoever has locked an `owner` before its maker did takes it away. The
+    /// maker then finds its directory or its file gone, or the lock taken, and begins again.
+    pub(crate) fn draft(&self, name: &str) -> Result<(Draft<'_>, RingDir, LockFile), Error> {
+        for _ in 0..DRAFT_TRIES {
+            if let Some(made) = self.try_draft(name)? {
+                return Ok(made);
+            }
+        }
+        Err(Error::of(ErrorKind::System("make the ring's directory"), name))
+    }
+
+    /// `None`: `prune` was faster.
+    fn try_draft(&self, name: &str) -> Result<Option<(Draft<'_>, RingDir, LockFile)>, Error> {
         let temporary = temporary_name(name)?;
-        let place = self
-            .place
-            .create_at(&temporary, RING_MODE)
-            .map_err(|source| Error::io("make the ring's directory", name, source))?;
+        let failed = |source| Error::io("make the ring's directory", name, source);
+        let is_gone = |source: &std::io::Error| source.kind() == std::io::ErrorKind::NotFound;
+        let place = match self.place.create_at(&temporary, RING_MODE) {
+            Err(source) if is_gone(&source) => return Ok(None),
+            place => place.map_err(failed)?,
+        };
         let draft = Draft { home: self, temporary, kept: false };
-        let facts = place.facts().map_err(|source| Error::io("look at the ring", name, source))?;
-        Ok((draft, RingDir { place, facts }))
+        let facts = place.facts().map_err(failed)?;
+        let owner = match LockFile::open(|| place.create_file(OWNER, OWNER_MODE)) {
+            Err(source) if is_gone(&source) => return Ok(None),
+            owner => owner.map_err(failed)?,
+        };
+        let locked =
+            lock::try_lock(&owner, LOCK).map_err(|source| Error::lock("lock the ring", name, source))?;
+        // Unlinked only by who holds its lock: once we do and it has its name, it keeps it.
+        let links = owner.file().and_then(annulus_os::place::facts_of).map_err(failed)?.links;
+        Ok((locked && links > 0).then_some((draft, RingDir { place, facts }, owner)))
     }
 
     /// Takes a ring's directory out of sight and removes it, if the name still means it. The caller holds
@@ -195,7 +235,7 @@ impl Home {
 
     /// Removes an open directory of ours under a temporary name, with what is in it. What cannot be removed
     /// stays for `prune`: there is nobody to tell.
-    fn remove(&self, temporary: &str, place: &Place) {
+    pub(crate) fn remove(&self, temporary: &str, place: &Place) {
         // The large ones first, and by name: listing needs a descriptor, which a process may lack.
         for file in [DATA, CTL, OWNER] {
             let _ = place.remove_file(file);
@@ -238,10 +278,16 @@ fn check_file_system(place: &Place, path: &Path, access: &Access, purpose: Purpo
         (FileSystem::Tmpfs, _) => Ok(()),
         // Who opens what is there need not say what it is made of.
         (FileSystem::Hugetlbfs, Purpose::Produce(HugePages::Reserved)) => Ok(()),
-        (FileSystem::Hugetlbfs, Purpose::Own | Purpose::Read | Purpose::Copy) => Ok(()),
+        (FileSystem::Hugetlbfs, Purpose::Own | Purpose::Tend | Purpose::Read | Purpose::Copy) => Ok(()),
         (FileSystem::Other(_) | FileSystem::Ramfs, _) if access.allow_disk => Ok(()),
         _ => Err(Error::new(ErrorKind::WrongFileSystem { path })),
     }
+}
+
+/// Whether it is a name that things have until they are whole, and while they are removed.
+pub(crate) fn is_temporary(name: &str) -> bool {
+    name.strip_prefix('.')
+        .is_some_and(|rest| rest.len() == 16 && rest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
 }
 
 /// A name that no ring can have.
@@ -289,12 +335,46 @@ impl RingDir {
         LockFile::open(open).map_err(|source| not_opened(name, source))
     }
 
-    /// Takes the lock that keeps producers apart, without waiting. `None`: a producer has it.
+    /// Takes the lock that keeps producers apart. Waits for `prune`, which has it for a moment only, and for nobody
+    /// else. `None`: a producer has it.
     pub(crate) fn try_own(&self, name: &str) -> Result<Option<LockFile>, Error> {
         let owner = self.lock_file(OWNER, name)?;
-        let locked =
-            lock::try_lock(&owner, LOCK).map_err(|source| Error::lock("lock the ring", name, source))?;
-        Ok(locked.then_some(owner))
+        let failed = |source| Error::lock("lock the ring", name, source);
+        let (mut refusals, mut waits) = (0, 0);
+        while !lock::try_lock(&owner, LOCK).map_err(failed)? {
+            // One that has let go of both between the two questions is found out by asking again.
+            if owner.file().and_then(|file| lock::is_write_locked(file, PRUNING)).map_err(failed)?
+                && waits < PRUNE_TRIES
+            {
+                waits += 1;
+                std::thread::sleep(Duration::from_millis(1));
+            } else {
+                refusals += 1;
+                if refusals == REFUSALS {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(owner))
+    }
+
+    /// Whether somebody has the lock that keeps producers apart. Takes nothing.
+    pub(crate) fn is_owned(&self, name: &str) -> Result<bool, Error> {
+        let owner = self.file(OWNER, annulus_os::Access::Read, name)?;
+        lock::is_write_locked(&owner, LOCK)
+            .map_err(|source| Error::io("look at the ring's lock", name, source))
+    }
+
+    /// Takes the lock that keeps producers apart, for `prune`, so that others can tell. `None`: somebody has it.
+    pub(crate) fn try_prune(&self, name: &str) -> Result<Option<Pruning>, Error> {
+        let file = self.lock_file(OWNER, name)?;
+        let failed = |source| Error::io("lock the ring", name, source);
+        if !lock::try_lock(&file, PRUNING).map_err(failed)? {
+            return Ok(None);
+        }
+        let pruning = Pruning { file };
+        let locked = lock::try_lock(&pruning.file, LOCK).map_err(failed)?;
+        Ok(locked.then_some(pruning))
     }
 
     /// Makes the file by which readers see that the producer of an epoch lives: locked before it has its
@@ -336,6 +416,20 @@ fn not_opened(name: &str, source: std::io::Error) -> Error {
     }
 }
 
+/// Both locks of a `prune` at work.
+#[derive(Debug)]
+pub(crate) struct Pruning {
+    file: LockFile,
+}
+
+impl Drop for Pruning {
+    fn drop(&mut self) {
+        // Not left to the descriptor, of which a child between fork and exec has a copy. In this order: see `PRUNING`.
+        let _ = lock::unlock(&self.file, LOCK);
+        let _ = lock::unlock(&self.file, PRUNING);
+    }
+}
+
 /// Name of a producer's life file.
 pub(crate) fn life_name(epoch: u64) -> String {
     format!("life.{epoch}")
@@ -372,7 +466,9 @@ impl Draft<'_> {
 
 impl Drop for Draft<'_> {
     fn drop(&mut self) {
+        // An empty one needs no descriptor, of which there may be none.
         if !self.kept
+            && self.home.place.remove_dir(&self.temporary).is_err()
             && let Ok(place) = self.home.place.open_at(&self.temporary)
         {
             self.home.remove(&self.temporary, &place);

@@ -6,7 +6,7 @@ use crate::create::{Create, Existing, Spec};
 use crate::error::Error;
 use crate::open::Open;
 use crate::registry::{Access, Home, Purpose, default_dir};
-use crate::{Payload, TypedRing};
+use crate::{Payload, Prune, TypedRing};
 
 /// The ways to a ring, by name.
 ///
@@ -75,6 +75,11 @@ impl Ring {
             Err(error) if error.is_not_found() => Ok(Vec::new()),
             Err(error) => Err(error),
         }
+    }
+
+    /// What crashes left in a directory of rings: to be listed, or removed. See [`Prune`].
+    pub fn prune() -> Prune {
+        Prune::default()
     }
 
     /// The directory that is used when none is named: `$ANNULUS_DIR`, or `/dev/shm/annulus-<uid>`.

@@ -117,8 +117,9 @@ impl Producer {
 
     /// Living subscribers that have joined.
     fn subscribers(&self) -> u32 {
+        let Ok(ctl) = self.holdings.ctl.file() else { return 0 };
         let joined = |(i, slot): &(usize, &annulus_core::layout::Slot)| {
-            slot.is_active() && slot.cursor.look() != NO_CURSOR && is_slot_held(&self.holdings.ctl, *i as u32)
+            slot.is_active() && slot.cursor.look() != NO_CURSOR && is_slot_held(ctl, *i as u32)
         };
         self.memory.slots().iter().enumerate().filter(joined).count() as u32
     }

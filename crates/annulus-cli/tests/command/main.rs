@@ -2,9 +2,11 @@
 
 mod bench;
 mod check;
+mod doctor;
 mod from;
 mod made_up;
 mod make;
+mod prune;
 mod rig;
 mod show;
 mod signals;

@@ -118,6 +118,8 @@ fn arguments() {
         ("hz", "standard deviation"),
         ("lag", "the producer waits for it"),
         ("check", "as a plugin of Nagios does"),
+        ("doctor", "removed again; nothing else"),
+        ("prune", "Without --apply"),
     ] {
         let help = place.run(&[command, "--help"]);
         assert!(help.code == Some(0) && help.text().contains(words), "{words}: {}", help.text());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use annulus::{Align, Create, FenceMode, Open, RecvError, Ring, Waiting};
 
 use super::child::{ROLE, die_with_parent, listen, say};
-use super::{copies, fork, limits, memory, refused, sandbox, scribbler, truncated};
+use super::{copies, doctor, fork, limits, memory, prune, refused, sandbox, scribbler, truncated};
 use crate::support::{LONG, payload, thread_id};
 
 /// Length of the record of a number, and what it holds, known to both sides.
@@ -62,6 +62,13 @@ fn role() {
         "echo" => echo(open(), Ring::open(words[2]).dir(words[0])),
         "race" => race(words[0], words[1]),
         "churn" => churn(words[0], words[1]),
+        "rounds" => {
+            prune::rounds(words[0], words[1], words[2].parse().unwrap(), words[3].parse().unwrap());
+        }
+        "prune-for-ever" => prune::prune_for_ever(words[0]),
+        "hold-many" => prune::hold_many(words[0], words[1].parse().unwrap()),
+        "doctor-without" => doctor::without(words[0].parse().unwrap()),
+        "descriptors-of-a-handle" => doctor::descriptors(words[0]),
         "small-file-system" => limits::small_file_system(words[0]),
         "held-on-a-small-file-system" => limits::held_on_a_small_file_system(words[0]),
         "resources" => super::resources::role(words),
