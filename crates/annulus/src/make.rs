@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind};
 use crate::life::VACANT;
 use crate::memory::{DataMemory, HUGE_PAGE, MapOptions, Memory, ctl_file_bytes, read_identity};
 use crate::producer::{Holdings, Producer};
-use crate::registry::{CTL, DATA, Home, LOCK, Purpose, RingDir, check_name, random};
+use crate::registry::{CTL, DATA, Home, LOCK, MISSING, Purpose, RingDir, check_name, random};
 use crate::whereabouts::{Held, Whereabouts};
 use crate::{FenceMode, HugePages, Wake};
 
@@ -213,7 +213,7 @@ impl Spec {
         let unit = home.page_size()?;
         if self.existing == Existing::Replace {
             // Before anything is made: a ring that is held is no matter of space.
-            if let Some((_, owner)) = self.leftover(home)? {
+            if let Some((_, owner, _)) = self.leftover(home, false)? {
                 // Not left to the descriptor, of which a child between fork and exec has a copy: we ask again below.
                 Held { file: owner, byte: LOCK }.release();
             }
@@ -261,10 +261,10 @@ impl Spec {
         if self.existing != Existing::Replace {
             return Ok(None);
         }
-        let Some((old, _old_owner)) = self.leftover(home)? else { return Ok(None) };
+        let Some((old, _old_owner, is_dead)) = self.leftover(home, true)? else { return Ok(None) };
         draft.replace(name)?;
         // Readers of a leftover that is not a whole ring have nothing that could tell them.
-        if let Ok((old, ..)) = attach(name, &old, OsAccess::ReadWrite, MapOptions::default()) {
+        if is_dead && let Ok((old, ..)) = attach(name, &old, OsAccess::ReadWrite, MapOptions::default()) {
             old.shared().producer.state.set(RingState::Superseded.to_word());
             wake_everyone(old.ctl(), &ReaderBell::of(&old));
         }
@@ -272,11 +272,28 @@ impl Spec {
     }
 
     /// What has the name, held by its `owner` lock, if it may be replaced: a ring that nobody holds and nobody
-    /// keeps, or what is left of one. `None` if nothing has the name, or if it changed hands meanwhile.
-    fn leftover(&self, home: &Home) -> Result<Option<(RingDir, LockFile)>, Error> {
+    /// keeps, or what is left of one. `None` if nothing has the name, or if it changed hands meanwhile. Where `owner`
+    /// was deleted it is made anew if `mend` says so; a producer of the old one may live then, which the last
+    /// value says.
+    fn leftover(&self, home: &Home, mend: bool) -> Result<Option<(RingDir, LockFile, bool)>, Error> {
         let name = &self.name;
+        let mut is_dead = true;
         let owned = home.ring(name).and_then(|old| {
-            let owner = old.try_own(name).or_else(|error| gone(home, name, &old, error))?;
+            let owner = old.try_own(name).or_else(|error| gone(home, name, &old, error));
+            // It still has the name, so it is not a ring that ends: somebody has deleted the file. What is not known to
+            // be a ring by its records may be anything, and is left alone.
+            let owner = match owner {
+                Err(error) if *error.kind() == ErrorKind::NotARing(MISSING) => {
+                    is_dead = false;
+                    read_identity(name, &old.file(DATA, OsAccess::Read, name)?)?;
+                    self.is_worthless(&old)?;
+                    if !mend || !old.mend_owner(name)? {
+                        return Err(Error::of(ErrorKind::NotFound, name));
+                    }
+                    old.try_own(name).or_else(|error| gone(home, name, &old, error))?
+                }
+                other => other?,
+            };
             Ok((old, owner))
         });
         let (old, owner) = match owned {
@@ -287,14 +304,21 @@ impl Spec {
         if !home.still_means(name, &old) {
             return Ok(None);
         }
+        self.is_worthless(&old)?;
+        Ok(Some((old, owner, is_dead)))
+    }
+
+    /// Refuses what may not be replaced although nobody holds it.
+    fn is_worthless(&self, old: &RingDir) -> Result<(), Error> {
+        let name = &self.name;
         let identity = old.file(DATA, OsAccess::Read, name).and_then(|data| read_identity(name, &data));
         match identity {
             Ok(identity) if identity.options.has(Options::PERSISTENT) => {
                 Err(Error::of(ErrorKind::AlreadyExists, name))
             }
-            Ok(_) => Ok(Some((old, owner))),
+            Ok(_) => Ok(()),
             Err(error) => match error.kind() {
-                ErrorKind::NotARing(_) | ErrorKind::Corrupt(_) => Ok(Some((old, owner))),
+                ErrorKind::NotARing(_) | ErrorKind::Corrupt(_) => Ok(()),
                 // Not known to be worthless: another version's ring, or one that could not be looked at.
                 _ => Err(error),
             },

@@ -35,6 +35,8 @@ const OWNER_MODE: u32 = 0o600;
 /// The default directory is its user's alone.
 const HOME_MODE: u32 = 0o700;
 const NAME_MAX: usize = 200;
+/// What is wrong with a ring of which somebody has deleted a file.
+pub(crate) const MISSING: &str = "one of its files is missing";
 
 /// Why a directory is opened.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,6 +83,8 @@ pub(crate) enum Name {
 #[derive(Debug)]
 pub(crate) struct Home {
     pub(crate) place: Place,
+    /// Where it was: another can stand there by now.
+    path: PathBuf,
 }
 
 /// The directory that is used when none is named: `$ANNULUS_DIR`, or `/dev/shm/annulus-<uid>`.
@@ -148,7 +152,7 @@ impl Home {
         if facts.mode & 0o022 != 0 {
             return Err(unsafe_dir(&path, "others may write it"));
         }
-        Ok(Home { place })
+        Ok(Home { place, path })
     }
 
     /// Bytes of a page of the files here.
@@ -172,6 +176,15 @@ impl Home {
     /// What a name means now, to one who has opened the directory of a ring.
     pub(crate) fn meaning(&self, name: &str, ring: &RingDir) -> Name {
         match self.place.facts_at(name) {
+            Ok(now) if now.ino == ring.facts.ino && now.dev == ring.facts.dev => Name::Ours,
+            Ok(_) => Name::Another,
+            Err(_) => self.meaning_anew(name, ring),
+        }
+    }
+
+    /// The same where this directory has no such name: if it was deleted and made anew, rings are in the new one.
+    fn meaning_anew(&self, name: &str, ring: &RingDir) -> Name {
+        match Place::open(&self.path).and_then(|place| place.facts_at(name)) {
             Ok(now) if now.ino == ring.facts.ino && now.dev == ring.facts.dev => Name::Ours,
             Ok(_) => Name::Another,
             Err(_) => Name::Nothing,
@@ -329,6 +342,29 @@ impl RingDir {
         self.place.open_file(file, access).map_err(|source| not_opened(name, source))
     }
 
+    /// Whether its records still have their name. May be stale by the time you look.
+    pub(crate) fn has_records(&self) -> bool {
+        self.place.facts_at(DATA).is_ok()
+    }
+
+    /// Makes the file whose lock keeps producers apart, if somebody has deleted it. Says whether it did: a producer may
+    /// still hold the one that was there.
+    pub(crate) fn mend_owner(&self, name: &str) -> Result<bool, Error> {
+        match self.place.create_file(OWNER, OWNER_MODE) {
+            Ok(_) => Ok(true),
+            // Another has made it, or taken the whole ring away.
+            Err(source)
+                if matches!(
+                    source.kind(),
+                    std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotFound
+                ) =>
+            {
+                Ok(false)
+            }
+            Err(source) => Err(Error::io("look who holds the ring", name, source)),
+        }
+    }
+
     /// Opens one of the ring's files for reading, writing and locks.
     pub(crate) fn lock_file(&self, file: &'static str, name: &str) -> Result<LockFile, Error> {
         let open = || self.place.open_file(file, annulus_os::Access::ReadWrite);
@@ -411,7 +447,7 @@ fn not_opened(name: &str, source: std::io::Error) -> Error {
         std::io::ErrorKind::InvalidInput => {
             Error::of(ErrorKind::NotARing("one of its files is not a regular file"), name)
         }
-        std::io::ErrorKind::NotFound => Error::of(ErrorKind::NotARing("one of its files is missing"), name),
+        std::io::ErrorKind::NotFound => Error::of(ErrorKind::NotARing(MISSING), name),
         _ => Error::io("open the ring", name, source),
     }
 }

@@ -60,7 +60,11 @@ impl Whereabouts {
     /// What the ring's name means now. An object keeps its ring for as long as anybody has it.
     pub(crate) fn meaning(&self) -> Name {
         match self {
-            Whereabouts::Named { home, name, ring } => home.meaning(name, ring),
+            Whereabouts::Named { home, name, ring } => match home.meaning(name, ring) {
+                // A directory whose records were deleted is no ring: nobody can attach to it or take it over.
+                Name::Ours if !ring.has_records() => Name::Nothing,
+                meaning => meaning,
+            },
             // What has no name cannot lose it.
             Whereabouts::Object { .. } | Whereabouts::Sealed { .. } => Name::Ours,
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use annulus::{ErrorKind, RecvError, RecvTimeoutError, TryRecvError, Waiting};
 
-use crate::support::{Dir, LONG, Random, helpful, in_time, no_forks, thread_id, until_asleep};
+use crate::support::{Dir, INTERVALS, LONG, Random, helpful, in_time, no_forks, thread_id, until_asleep};
 
 /// Bytes of `data` before the producer's page.
 const PRODUCER_PAGE: u64 = 8192;
@@ -348,7 +348,7 @@ fn a_cursor_in_a_free_slot() {
             put(&edit(&dir, "ctl"), SLOTS + 256 * 5, 0);
             while rx.try_recv().is_ok() {}
             // Nothing but the scribble is in the way now.
-            tx.send_timeout(&[2; 100], liveness * 20).unwrap();
+            tx.send_timeout(&[2; 100], liveness * INTERVALS).unwrap();
             assert_eq!(&*rx.recv().unwrap(), [2; 100]);
             assert_eq!(dir.open("r").info().unwrap().reaped, 1);
         });
@@ -389,6 +389,6 @@ fn a_state_that_no_producer_writes() {
         let begin = Instant::now();
         edit(&dir, "data").write_all_at(&9_u32.to_le_bytes(), STATE).unwrap();
         assert_eq!(reader.join().unwrap(), RecvError::Corrupt);
-        assert!(begin.elapsed() < liveness * 20, "{:?}", begin.elapsed());
+        assert!(begin.elapsed() < liveness * INTERVALS, "{:?}", begin.elapsed());
     });
 }

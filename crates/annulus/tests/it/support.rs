@@ -12,6 +12,10 @@ use annulus::{Create, Error, Open, Ring};
 /// Longer than anything that goes well can take, on a machine with other things to do.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
+/// What is to happen soon happens within so many liveness intervals: what a death does to others, and what must not
+/// happen for a stop is watched for as long. The only measure of time in assertions.
+pub(crate) const INTERVALS: u32 = 20;
+
 /// A directory of rings for one test, removed with all that is in it.
 pub(crate) struct Dir(PathBuf);
 

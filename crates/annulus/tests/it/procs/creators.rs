@@ -10,29 +10,7 @@ use annulus::ErrorKind;
 use super::child::Child;
 use crate::support::{Dir, Random, in_time};
 
-/// Two processes create the same name at once, 200 times: one wins, the other is refused.
-#[test]
-fn two_processes_race() {
-    let dir = Dir::new();
-    let mut racers: Vec<_> = (0..2).map(|_| Child::start("race", &[dir.text(), "r"])).collect();
-    for round in 0..200 {
-        let (order, refusal) =
-            if round % 2 == 0 { ("create", "AlreadyExists") } else { ("open", "ProducerAlive") };
-        racers.iter_mut().for_each(|racer| racer.tell(order));
-        let mut said: Vec<_> = racers.iter_mut().map(Child::hear).collect();
-        said.sort();
-        assert_eq!(said, [refusal, "won"], "round {round}");
-        assert_eq!(dir.entries(), ["r"]);
-        for racer in &mut racers {
-            racer.tell("end");
-            racer.expect("ended");
-        }
-        assert!(dir.entries().is_empty());
-    }
-    racers.iter_mut().for_each(Child::ends_well);
-}
-
-/// Two race for what a killed producer left: one replaces it or goes on with it, the other is refused.
+/// Promise: leftovers of a crash are replaced by the next creator. Two race for what a killed producer left: one replaces it or goes on with it, the other is refused.
 #[test]
 fn two_processes_race_for_a_leftover() {
     let dir = Dir::new();

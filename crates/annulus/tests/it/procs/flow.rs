@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use annulus::Waiting;
 
 use super::child::Child;
-use crate::support::{Dir, in_time, until_asleep, until_in_call};
+use crate::support::{Dir, INTERVALS, in_time, until_asleep, until_in_call};
 
 const COUNT: &str = "100000";
 
@@ -87,7 +87,7 @@ fn a_sleeper_is_woken_across_processes() {
     }
 }
 
-/// A stopped subscriber is slow, not dead: the producer waits; continued, it loses nothing.
+/// Promise: a process is stopped (SIGSTOP): a stopped subscriber is slow, not dead: the producer waits; continued, it loses nothing.
 #[test]
 fn a_stopped_reader_is_waited_for() {
     let dir = Dir::new();
@@ -103,8 +103,7 @@ fn a_stopped_reader_is_waited_for() {
     while tx.try_send(&[1; 100]).is_ok() {
         sent += 1;
     }
-    // Twenty liveness intervals.
-    assert!(tx.send_timeout(&[1; 100], liveness * 20).is_err());
+    assert!(tx.send_timeout(&[1; 100], liveness * INTERVALS).is_err());
     let info = dir.open("r").info().unwrap();
     assert_eq!((info.reaped, info.subscribers.len()), (0, 1));
     reader.signal(libc::SIGCONT);
@@ -117,7 +116,7 @@ fn a_stopped_reader_is_waited_for() {
     reader.ends_well();
 }
 
-/// A stopped producer is silent, not lost.
+/// Promise: a process is stopped: a stopped producer is silent, not lost.
 #[test]
 fn a_stopped_producer_is_not_lost() {
     let dir = Dir::new();
@@ -126,8 +125,8 @@ fn a_stopped_producer_is_not_lost() {
     let rx = dir.open("r").subscribe().unwrap();
     producer.signal(libc::SIGSTOP);
     producer.until_state('T');
-    // Ten of its liveness intervals.
-    let nothing = rx.recv_timeout(Duration::from_millis(500)).unwrap_err();
+    // The role's ring has intervals of 50 ms.
+    let nothing = rx.recv_timeout(Duration::from_millis(50) * INTERVALS).unwrap_err();
     assert_eq!(nothing, annulus::RecvTimeoutError::TimedOut);
     producer.signal(libc::SIGCONT);
     producer.tell("go");

@@ -8,7 +8,7 @@ use annulus::{CopyTimeoutError, ErrorKind, RecvError, Waiting};
 
 use super::child::Child;
 use crate::copiers::KINDS;
-use crate::support::{Dir, entries, helpful, in_time, no_forks};
+use crate::support::{Dir, INTERVALS, entries, helpful, in_time, no_forks};
 
 /// What the roles' rings say.
 const LIVENESS: Duration = Duration::from_millis(50);
@@ -105,11 +105,11 @@ fn a_reader_that_stays_without_a_directory() {
                     producer.kill();
                     let begin = Instant::now();
                     let end = rx.recv().unwrap_err();
-                    assert!(begin.elapsed() < LIVENESS * 20, "{:?} until {end:?}", begin.elapsed());
+                    assert!(begin.elapsed() < LIVENESS * INTERVALS, "{:?} until {end:?}", begin.elapsed());
                     let expected = if replaced { RecvError::Replaced } else { RecvError::ProducerLost };
                     assert_eq!(end, expected, "removed first: {removed_first}");
                     for mut rx in copiers {
-                        let end = rx.recv_timeout(&mut [], LIVENESS * 20);
+                        let end = rx.recv_timeout(&mut [], LIVENESS * INTERVALS);
                         assert_eq!(end, Err(CopyTimeoutError::Ended(expected)));
                     }
                     drop(new);

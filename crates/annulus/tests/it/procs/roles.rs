@@ -6,7 +6,10 @@ use std::time::Duration;
 use annulus::{Align, Create, FenceMode, Open, RecvError, Ring, Waiting};
 
 use super::child::{ROLE, die_with_parent, listen, say};
-use super::{copies, doctor, fork, limits, memory, prune, refused, sandbox, scribbler, truncated};
+use super::{
+    asleep, containers, copies, doctor, fork, kills, limits, memory, outlived, prune, puppet, races, refused,
+    restart, sandbox, scribbler, strangers, truncated,
+};
 use crate::support::{LONG, payload, thread_id};
 
 /// Length of the record of a number, and what it holds, known to both sides.
@@ -84,6 +87,17 @@ fn role() {
         "sender" => truncated::sender(words[0]),
         "write-what-is-not-ours" => refused::write_what_is_not_ours(words[0], words[1] == "true"),
         "sandboxed-copier" => sandbox::copier(words[0], words[1]),
+        "killer" => kills::killer(words[0], words[1].parse().unwrap(), words[2].parse().unwrap()),
+        "sender-beside-the-dead" => asleep::sender(words[0], words[1], words[2].parse().unwrap()),
+        "sleeper" => asleep::sleeper(words[0], words[1]),
+        "service" => restart::service(words[0]),
+        "pair" => restart::pair(words[0]),
+        "puppet" => puppet::run(words[0], words[1]),
+        "contained" => containers::contained(words),
+        "reused-pid" => containers::reused_pid(words[0]),
+        "parent" => outlived::parent(words[0], words[1]),
+        "stranger" => strangers::stranger(words[0], words[1].parse().unwrap()),
+        "races" => races::races(words[0]),
         "refused-producer" => {
             sandbox::refuse_membarrier();
             publish(ring().capacity(16384), words[2].parse().unwrap());
@@ -180,6 +194,10 @@ fn end(ring: Create, how: &str) {
         "_exit" => unsafe { libc::_exit(0) },
         "exit" => std::process::exit(0),
         "abort" => std::process::abort(),
+        "panic" => {
+            std::mem::forget(tx);
+            panic!("as it was told");
+        }
         "kill" => wait_for_ever(),
         other => panic!("no end {other}"),
     }
@@ -255,7 +273,7 @@ fn churn(dir: &str, name: &str) {
     }
 }
 
-fn wait_for_ever() -> ! {
+pub(super) fn wait_for_ever() -> ! {
     loop {
         // SAFETY: pause has no preconditions.
         unsafe { libc::pause() };

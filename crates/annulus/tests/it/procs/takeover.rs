@@ -31,7 +31,8 @@ fn check(record_: &Record<'_>, next: u64) {
     assert_eq!(&**record_, record(next), "a torn record");
 }
 
-/// A producer is killed at a random instant at full speed, 50 times: a reader that stays sees the sequence
+/// Case 18 and promise: the producer is killed in the middle of a write, a new one goes on in sequence. At a random instant
+/// at full speed, 50 times: a reader that stays sees the sequence
 /// without a gap or a record twice, and every record whole; never an end before the clean one.
 #[test]
 fn a_reader_that_stays() {
@@ -67,7 +68,7 @@ fn a_reader_that_stays() {
     });
 }
 
-/// The same for one that is told of each death and asks again.
+/// Case 18: the same for one that is told of each death and asks again.
 #[test]
 fn a_reader_that_is_told() {
     in_time(|| {
