@@ -183,6 +183,11 @@ impl Retained {
         Retained { records, oldest, anchored: oldest }
     }
 
+    /// Whether any shall be kept.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.records > 0
+    }
+
     /// How far the producer may ask for room beyond what it needs: not past the oldest record that is kept, unless
     /// the next record needs its room. The licence has not passed `oldest`, so the headers from there on are the
     /// producer's own, intact.
@@ -540,6 +545,51 @@ pub(crate) mod tests {
         }
         let late = Reader::join(ring.shape, &ring.shared(), &ring.slots[1], Start::Last(20)).unwrap();
         assert_eq!(late.sequence(), 0);
+    }
+
+    /// A record is refused because of a reader that joined further back than any before: what is retained stays.
+    #[test]
+    fn a_refusal_gives_up_nothing_that_is_retained() {
+        let mut ring = Ring::new(1024, 2);
+        let mut writer = Writer::create(ring.shape, &ring.shared(), 0, 0, 64);
+        let reader = Reader::join(ring.shape, &ring.shared(), &ring.slots[0], Start::Newest).unwrap();
+        for _ in 0..30 {
+            ring.publish(&mut writer, 16).unwrap();
+        }
+        // The last look at cursors finds nobody.
+        ring.slots[0].vacate();
+        assert_eq!(reader.sequence(), 0);
+        writer.extend(&ring.shared(), writer.tail() + 100).unwrap();
+        let _late = Reader::join(ring.shape, &ring.shared(), &ring.slots[1], Start::Oldest).unwrap();
+        let refused = writer.claim(&ring.shared(), 900);
+        assert!(matches!(refused, Err(Refusal::Full(Full { slot: 1, .. }))));
+        ring.slots[1].vacate();
+        // More than is needed is asked for, but not over what is retained.
+        writer.extend(&ring.shared(), 1000).unwrap();
+        assert_eq!(ring.read_all(Start::Oldest).0, 0);
+    }
+
+    /// A batch leaves boundaries of its own, which must not stand in for earlier ones in the same sixteenth.
+    #[test]
+    fn what_a_batch_retains_has_its_boundaries() {
+        for first in 0..8 {
+            let mut ring = Ring::new(4096, 0);
+            let mut writer = Writer::create(ring.shape, &ring.shared(), 0, 0, 14);
+            for i in 0..200 {
+                let mut batch = writer.batch();
+                let mut place = [writer.sequence(), writer.tail()];
+                for len in [8 * first, 96, 8, 400, 1000 * (i % 4)] {
+                    writer.stage(&mut batch, &ring.shared(), &std::vec![place[0] as u8; len]).unwrap();
+                    ring.places.insert(place[0], place[1]);
+                    place = [place[0] + 1, place[1] + ring.shape.need(len as u64)];
+                }
+                writer.flush(batch, &ring.shared());
+                let licence = ring.page.licence.glance();
+                let kept = writer.sequence().saturating_sub(14)..;
+                let oldest = kept.into_iter().find(|n| ring.places[n] + 4096 >= licence).unwrap();
+                assert!(ring.read_all(Start::Oldest).0 <= oldest, "{i}");
+            }
+        }
     }
 
     /// The lease is a little ahead: what is clear of it is joined, and no more is given up.

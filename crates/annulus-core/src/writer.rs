@@ -291,6 +291,9 @@ impl Writer {
     /// Leaves anchors within a batch, now that its records are published.
     #[cold]
     fn leave_staged<M: Memory>(&mut self, shared: &Shared<'_, M>) {
+        // What is retained has its boundaries first: one further on in the same sixteenth would take their place.
+        let tail = Spot { position: self.tail, sequence: self.sequence };
+        self.retained.leave_all(&self.shape, &shared.view(), tail);
         for &spot in &self.staged[..self.staged_count] {
             leave(shared.producer, &self.shape, spot);
         }
@@ -464,9 +467,10 @@ impl Writer {
         let needed = end + HEADER_BYTES;
         // `needed` is at most a capacity past the tail unless a batch has filled the ring by itself.
         let wanted = needed.saturating_sub(capacity);
-        if given_up == 0 && self.floor < wanted {
-            // Cursors only move up, so a look without an announcement may refuse: then nothing is taken from those who
-            // would join further back, nor from what is retained.
+        if given_up == 0 && (self.floor < wanted || self.retained.is_wanted()) {
+            // A cursor only moves up, so a look without an announcement may refuse: then nothing is taken from those who
+            // would join further back, nor from what is retained. For the sake of that, not even the last look is
+            // believed: somebody may have joined further back since.
             let floor = self.look_around(shared, 0);
             self.floor = floor.lowest;
             if floor.lowest < wanted {
