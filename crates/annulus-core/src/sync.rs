@@ -1,4 +1,5 @@
-//! The one door to atomics: real ones in life, loom's under `--cfg loom`.
+//! The one door to atomics: real ones in life, loom's under `--cfg loom`, and under `--cfg fuzzing` those whose
+//! loads somebody may meddle with.
 //!
 //! Nothing else in the project names an atomic type of `core` or of loom. Orderings are named only here and
 //! in [`words`](crate::words).
@@ -7,7 +8,11 @@
 
 #[cfg(not(loom))]
 mod imp {
-    pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, compiler_fence, fence};
+    #[cfg(fuzzing)]
+    pub(crate) use crate::meddle::{AtomicU32, AtomicU64};
+    #[cfg(not(fuzzing))]
+    pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64};
+    pub(crate) use core::sync::atomic::{Ordering, compiler_fence, fence};
 
     /// A word that a futex waits on. Shared between processes, so never a private futex.
     #[derive(Debug, Default)]
@@ -36,6 +41,8 @@ mod imp {
     /// One round of a spin loop.
     #[inline]
     pub fn relax() {
+        // Nobody else runs under a fuzzer: waiting only costs time.
+        #[cfg(not(fuzzing))]
         core::hint::spin_loop();
     }
 }

@@ -3,6 +3,7 @@
 mod book;
 mod ci;
 mod faults;
+mod fuzz;
 mod hostile;
 mod loom;
 mod process;
@@ -16,6 +17,8 @@ usage: cargo xtask <task>
 
   ci [--skip-tests]   everything that CI demands, in order, stopping at the first red step
   loom [FILTER]       the loom models; LOOM_MAX_PREEMPTIONS is 3 unless set
+  fuzz [TARGET] [--seconds N | --runs N]
+                      the targets of fuzz/, 30 seconds in all unless said; --check: its rustfmt and clippy
   book                the pages of `docs` as a book in target/book, with its links checked
   bench [ARGS..]      `annulus bench ARGS`, in a release build
   faults              programs killed at each fault point, in a build that has them
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         ["ci", "--skip-tests"] => ci::run(&root, true),
         ["loom"] => loom::run(&root, None),
         ["loom", filter] => loom::run(&root, Some(filter)),
+        ["fuzz", rest @ ..] => fuzz::run(&root, rest),
         ["book"] => book::run(&root),
         ["bench", rest @ ..] => return process::bench(&root, rest),
         ["faults"] => faults::run(&root),

@@ -6,7 +6,11 @@ use super::tree::Tree;
 use crate::loom::MODELS;
 
 /// The files of annulus-core that may name them.
-const VERBS: [&str; 2] = ["crates/annulus-core/src/sync.rs", "crates/annulus-core/src/words.rs"];
+const VERBS: [&str; 3] = [
+    "crates/annulus-core/src/meddle.rs",
+    "crates/annulus-core/src/sync.rs",
+    "crates/annulus-core/src/words.rs",
+];
 
 /// Crates whose `src` may name them: the floors, what Linux gives (a futex waits on an atomic), the command, and
 /// this one, which only talks about them.

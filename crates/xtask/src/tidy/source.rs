@@ -13,7 +13,7 @@ pub(crate) struct Line {
     pub(crate) comment: String,
     /// Exists only under `cfg(test)`.
     pub(crate) test: bool,
-    /// Exists only under `cfg(test)`, `cfg(loom)` or `cfg(annulus_faults)`.
+    /// Exists only under `cfg(test)`, `cfg(loom)`, `cfg(annulus_faults)` or `cfg(fuzzing)`.
     pub(crate) model: bool,
 }
 
@@ -31,7 +31,7 @@ impl Source {
     pub(crate) fn new(path: &str, text: &str) -> Source {
         let (code, comments) = split(text);
         let test = mask(&code, &["test"]);
-        let model = mask(&code, &["test", "loom", "annulus_faults"]);
+        let model = mask(&code, &["test", "loom", "annulus_faults", "fuzzing"]);
         let mut lines = Vec::new();
         let mut at = 0;
         for (code, comment) in code.split('\n').zip(comments.split('\n')) {

@@ -1,0 +1,95 @@
+//! Atomics whose every load first lets somebody change memory: what another process could do at that instant, made
+//! repeatable. Exists only under `--cfg fuzzing`, which fuzzers set.
+//!
+//! A meddler stores through words of its own, in the same memory; the load that follows sees what it stored.
+
+#![cfg(fuzzing)]
+#![allow(clippy::disallowed_types)]
+
+use core::cell::Cell;
+use core::sync::atomic;
+use std::thread_local;
+
+pub(crate) use atomic::Ordering;
+
+/// Told the address of a word that this thread is about to load.
+pub type Meddler = fn(usize);
+
+thread_local! {
+    static MEDDLER: Cell<Option<Meddler>> = const { Cell::new(None) };
+}
+
+/// Has a meddler called before each load of a shared word by this thread, or none.
+pub fn meddle(meddler: Option<Meddler>) {
+    MEDDLER.set(meddler);
+}
+
+/// The meddler's own loads do not call it again.
+fn before_load(address: usize) {
+    if let Some(meddler) = MEDDLER.take() {
+        meddler(address);
+        MEDDLER.set(Some(meddler));
+    }
+}
+
+macro_rules! meddled {
+    ($name:ident, $int:ty) => {
+        /// The atomic of the same name, with a meddler before each load.
+        #[derive(Debug, Default)]
+        #[repr(transparent)]
+        pub(crate) struct $name(atomic::$name);
+
+        impl $name {
+            pub(crate) fn new(value: $int) -> $name {
+                $name(atomic::$name::new(value))
+            }
+
+            #[inline]
+            pub(crate) fn load(&self, order: Ordering) -> $int {
+                before_load(core::ptr::from_ref(self).addr());
+                self.0.load(order)
+            }
+
+            #[inline]
+            pub(crate) fn store(&self, value: $int, order: Ordering) {
+                self.0.store(value, order);
+            }
+
+            #[inline]
+            pub(crate) fn swap(&self, value: $int, order: Ordering) -> $int {
+                before_load(core::ptr::from_ref(self).addr());
+                self.0.swap(value, order)
+            }
+        }
+    };
+}
+
+meddled!(AtomicU32, u32);
+meddled!(AtomicU64, u64);
+
+impl AtomicU32 {
+    pub(crate) fn fetch_or(&self, value: u32, order: Ordering) -> u32 {
+        before_load(core::ptr::from_ref(self).addr());
+        self.0.fetch_or(value, order)
+    }
+
+    pub(crate) fn fetch_add(&self, value: u32, order: Ordering) -> u32 {
+        before_load(core::ptr::from_ref(self).addr());
+        self.0.fetch_add(value, order)
+    }
+
+    pub(crate) fn compare_exchange(
+        &self,
+        current: u32,
+        new: u32,
+        success: Ordering,
+        failure: Ordering,
+    ) -> Result<u32, u32> {
+        before_load(core::ptr::from_ref(self).addr());
+        self.0.compare_exchange(current, new, success, failure)
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut u32 {
+        self.0.as_ptr()
+    }
+}
