@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use annulus::{
-    CopyTimeoutError, CopyingSubscriber, Create, Observer, Open, RecvError, RecvTimeoutError, Ring, Start,
-    Subscriber, TryCopyError,
+    CopyTimeoutError, CopyingSubscriber, Create, Found, Observer, Open, RecvError, RecvTimeoutError, Ring,
+    Start, Subscriber, TryCopyError,
 };
 
 use crate::board::Board;
@@ -92,11 +92,19 @@ fn names(path: &Path) -> Vec<String> {
     entries.collect()
 }
 
-/// Every name that is left is that of a ring, or of a draft that nobody holds; and so within them.
+/// Every name that is left is that of a ring, or of a draft that nobody holds; and so within them. `prune` knows what each
+/// is, and that no producer has it.
 pub(crate) fn explained(dir: &Dir) {
+    let known = Ring::prune().dir(&dir.0).dry_run().unwrap();
     for name in dir.entries() {
         let path = dir.0.join(&name);
         assert!(name == NAME || is_draft(&name), "nothing explains {name:?}");
+        let found: Vec<Found> =
+            known.iter().filter(|known| known.name == name).map(|known| known.found).collect();
+        assert!(
+            matches!(found[..], [Found::Leftover | Found::Draft | Found::Persistent]),
+            "prune takes {name:?} for {found:?}"
+        );
         for file in names(&path) {
             let path = path.join(&file);
             let is_life = file.strip_prefix("life.").is_some_and(|epoch| epoch.parse::<u64>().is_ok());
@@ -136,10 +144,9 @@ pub(crate) fn cleaned(dir: &Dir) {
     tx.send(b"new").unwrap();
     assert_eq!((&*rx.recv().unwrap(), tx.sequence()), (&b"new"[..], 1));
     drop((rx, tx));
-    for name in dir.entries() {
-        assert!(is_draft(&name), "{name:?} is left");
-        fs::remove_dir_all(dir.0.join(name)).unwrap();
-    }
+    assert!(dir.entries().iter().all(|name| is_draft(name)), "{:?} are left", dir.entries());
+    Ring::prune().dir(&dir.0).apply().unwrap();
+    assert!(dir.entries().is_empty(), "prune has left {:?}", dir.entries());
 }
 
 /// Readers of other processes, attached before the death, each with the sequence that it expects next.
