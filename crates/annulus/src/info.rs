@@ -119,7 +119,7 @@ impl Info {
     pub(crate) fn read(
         name: &str,
         data: &DataMemory,
-        seats: Option<&(Memory, LockFile)>,
+        seats: Option<(&Memory, &LockFile)>,
         whereabouts: &Whereabouts,
     ) -> Info {
         let identity = data.identity();

@@ -479,18 +479,27 @@ impl OpenSpec {
 
     fn info(&self) -> Result<Info, Error> {
         let map = MapOptions { prefault: false, ..MapOptions::default() };
-        let (data, whereabouts) = self.attach_data(map)?;
-        if let Some(handed) = &self.handed {
-            let seats = handed.look(&self.name, map)?;
-            return Ok(Info::read(&self.name, &data, seats.as_ref(), &whereabouts));
-        }
-        // Observers may look at a ring without permission to its ctl.
-        let seats = match self.attach(Purpose::Copy, map) {
-            Ok((memory, _, ctl, _)) => Some((memory, ctl)),
-            Err(error) if *error.kind() == ErrorKind::PermissionDenied => None,
-            Err(error) => return Err(error),
+        let of_data = || {
+            let (data, whereabouts) = self.attach_data(map)?;
+            Ok(Info::read(&self.name, &data, None, &whereabouts))
         };
-        Ok(Info::read(&self.name, &data, seats.as_ref(), &whereabouts))
+        if let Some(handed) = &self.handed {
+            return match handed.look(&self.name, map)? {
+                Some((memory, ctl, whereabouts)) => {
+                    Ok(Info::read(&self.name, memory.data(), Some((&memory, &ctl)), &whereabouts))
+                }
+                None => of_data(),
+            };
+        }
+        match self.attach(Purpose::Copy, map) {
+            // All of one look: a second one might find another ring under the name.
+            Ok((memory, _, ctl, whereabouts)) => {
+                Ok(Info::read(&self.name, memory.data(), Some((&memory, &ctl)), &whereabouts))
+            }
+            // Observers may look at a ring without permission to its ctl.
+            Err(error) if *error.kind() == ErrorKind::PermissionDenied => of_data(),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -40,10 +40,14 @@ impl Handed {
 
     /// Both parts and `ctl`, for one who only looks. `None` where `ctl` cannot be opened anew: the description that was
     /// handed over is a subscriber's, and would not show that one's own lock.
-    pub(crate) fn look(&self, name: &str, map: MapOptions) -> Result<Option<(Memory, LockFile)>, Error> {
+    pub(crate) fn look(
+        &self,
+        name: &str,
+        map: MapOptions,
+    ) -> Result<Option<(Memory, LockFile, Whereabouts)>, Error> {
         let Some(Ok(ctl)) = self.ctl().as_ref().map(opened_again) else { return Ok(None) };
         let memory = self.map(name, &ctl, map)?;
-        Ok(Some((memory, ctl)))
+        Ok(Some((memory, ctl, self.whereabouts(name)?)))
     }
 
     /// Maps what an observer needs.
