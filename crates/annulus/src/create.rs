@@ -290,7 +290,8 @@ impl<P: ?Sized> Create<P> {
     }
 
     /// Modes of the files that readers open (`data`) and that subscribers write (`ctl`): 0640 and 0660 unless
-    /// said. They are what they say, whatever the umask; the directory's own mode decides too.
+    /// said. They are what they say, whatever the umask; the directory's own mode decides too. `ctl` cannot be for reading
+    /// only: a read lock on its bytes would be enough to keep subscribers from their slots.
     pub fn permissions(mut self, data: u32, ctl: u32) -> Self {
         (self.spec.data_mode, self.spec.ctl_mode) = (data, ctl);
         self

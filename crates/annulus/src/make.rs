@@ -124,6 +124,13 @@ impl Spec {
         if (self.data_mode | self.ctl_mode) & !0o777 != 0 || self.data_mode & self.ctl_mode & 0o600 != 0o600 {
             return Err(self.bad("modes are 0600 to 0777: the owner reads and writes both files"));
         }
+        // A read lock needs no more than a descriptor for reading, and is enough to keep others from a slot's lock.
+        if (self.ctl_mode >> 2) & !(self.ctl_mode >> 1) & 0o011 != 0 {
+            return Err(self.bad(
+                "who may only read `ctl` could keep its locks from others; modes of `ctl` are 0600 to 0777, and let a \
+                 class of users read and write it or neither",
+            ));
+        }
         if !self.start.0.is_multiple_of(shape.capacity()) || self.start.0 > u64::MAX - 8 * shape.capacity() {
             return Err(self.bad("a start is a multiple of the capacity"));
         }

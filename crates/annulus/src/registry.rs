@@ -414,11 +414,11 @@ impl RingDir {
     }
 
     /// Makes the file by which readers see that the producer of an epoch lives: locked before it has its
-    /// name. The mode is that of `data`.
+    /// name. The mode is that of `data`, but nobody else may write it: a stranger's write lock would look like life.
     pub(crate) fn begin_life(&self, epoch: u64, mode: u32, name: &str) -> Result<LockFile, Error> {
         let failed = |source| Error::io("make the producer's life file", name, source);
         let temporary = temporary_name(name)?;
-        let life = LockFile::open(|| self.place.create_file(&temporary, mode)).map_err(failed)?;
+        let life = LockFile::open(|| self.place.create_file(&temporary, mode & !0o022)).map_err(failed)?;
         let named = lock::try_lock(&life, LOCK).and_then(|locked| {
             // Nobody else knows the file, so the lock is free.
             debug_assert!(locked);

@@ -1,4 +1,4 @@
-//! What CI runs, in Rust: `cargo xtask <task>`, with no tool beside cargo, rustc, clippy and rustfmt.
+//! What CI runs, in Rust: `cargo xtask <task>`, with no tool beside cargo, rustc, clippy and rustfmt (and a C++ compiler for `fuzz`).
 
 mod book;
 mod ci;

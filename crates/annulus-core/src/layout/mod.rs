@@ -28,7 +28,7 @@ pub const LAYOUT_VERSION: u32 = 2;
 pub mod lock_byte {
     /// On rings without a directory, the lock that keeps producers apart (named rings use the file `owner`).
     pub const OWNER: u64 = 0;
-    /// On rings without a directory, the lock that tells readers that the producer lives (named rings use the
+    /// Of `data`, on rings without a directory: the lock that tells readers that the producer lives (named rings use the
     /// files `life.<epoch>`).
     pub const LIFE: u64 = 1;
     /// The lock of slot `i` is at `SLOTS + i`.

@@ -173,9 +173,12 @@ fn modes() {
     assert_eq!([mode("data"), mode("ctl"), mode("owner"), mode("life.1")], [0o640, 0o660, 0o600, 0o640]);
     drop(tx);
     let _tx = dir.create("r").permissions(0o666, 0o600).producer().unwrap();
-    assert_eq!([mode("data"), mode("ctl"), mode("owner"), mode("life.1")], [0o666, 0o600, 0o600, 0o666]);
-    for (data, ctl) in [(0o400, 0o600), (0o600, 0o200), (0o1600, 0o600), (0o600, 0o10_600), (u32::MAX, 0o600)]
-    {
+    assert_eq!([mode("data"), mode("ctl"), mode("owner"), mode("life.1")], [0o666, 0o600, 0o600, 0o644]);
+    let out_of_range =
+        [(0o400, 0o600), (0o600, 0o200), (0o1600, 0o600), (0o600, 0o10_600), (u32::MAX, 0o600)];
+    // Who may only read `ctl` could take read locks on all its slots.
+    let read_only_ctl = [(0o640, 0o640), (0o640, 0o664), (0o644, 0o644), (0o644, 0o604)];
+    for (data, ctl) in [&out_of_range[..], &read_only_ctl].concat() {
         let error = dir.create("s").permissions(data, ctl).producer().unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::BadOption(_)), "{error}");
         helpful_option(&error);

@@ -12,6 +12,7 @@ mod habits;
 mod manifest;
 mod orderings;
 mod places;
+mod promises;
 mod sizes;
 mod source;
 mod tree;
@@ -52,7 +53,7 @@ impl Report {
     }
 }
 
-const CHECKS: [fn(&Tree, &mut Report); 13] = [
+const CHECKS: [fn(&Tree, &mut Report); 14] = [
     deps::places,
     deps::reasons,
     places::check,
@@ -66,6 +67,7 @@ const CHECKS: [fn(&Tree, &mut Report); 13] = [
     git::check,
     docs::links,
     docs::glossary,
+    promises::check,
 ];
 
 /// Runs every check over the repository at `root` and prints what it found.
