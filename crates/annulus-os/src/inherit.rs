@@ -54,7 +54,7 @@ pub fn above_standard(file: File) -> io::Result<File> {
 /// this process or with another child of the same command.
 ///
 /// The files stay open as long as `command` is there. Starting a child fails where it cannot open them again:
-/// without `/proc`.
+/// without `/proc`. `exec`, which starts no child, fails.
 ///
 /// # Panics
 ///
@@ -73,7 +73,12 @@ pub fn inherit(command: &mut Command, files: Vec<(File, Access)>) {
             (file, path, mode)
         })
         .collect();
+    let parent = crate::sys::pid();
     let in_the_child = move || {
+        // `exec` without a fork: what is done here would stay if it failed.
+        if crate::sys::pid() == parent {
+            return Err(io::Error::from_raw_os_error(libc::ENOTSUP));
+        }
         for (file, path, mode) in &files {
             // SAFETY: `path` is a string that ends with a zero byte, and lives.
             let again = unsafe { libc::open(path.as_ptr(), *mode | libc::O_CLOEXEC) };
@@ -87,6 +92,7 @@ pub fn inherit(command: &mut Command, files: Vec<(File, Access)>) {
             if put == -1 {
                 return Err(io::Error::last_os_error());
             }
+            // Closed by the exec, which may fail; the command's error then goes to the parent, and this child ends.
         }
         Ok(())
     };

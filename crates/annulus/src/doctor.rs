@@ -22,7 +22,7 @@ use annulus_os::{FileSystem, Space};
 use crate::create::{Existing, Spec};
 use crate::error::Error;
 use crate::memory::ctl_file_bytes;
-use crate::prune::{Finding, Prune};
+use crate::prune::{Finding, Found, Prune};
 use crate::registry::{Access, Home, Purpose, default_dir};
 
 /// Descriptors that a handle keeps open at most: its directory, its ring, and up to three files with locks of their own.
@@ -192,10 +192,19 @@ impl Patient {
         Patient { path, home, system, findings, usual }
     }
 
+    /// Bytes of each thing here that is a ring's. A file's length may be anything.
+    fn sizes(&self) -> impl Iterator<Item = u64> {
+        self.findings.iter().flatten().filter(|one| one.found != Found::Foreign).map(|one| one.bytes)
+    }
+
     /// Bytes of the largest ring there is, or of a usual one.
     fn largest(&self) -> u64 {
-        let rings = self.findings.as_ref().map_or(&[][..], |findings| findings);
-        rings.iter().map(|one| one.bytes).max().unwrap_or(0).max(self.usual)
+        self.sizes().max().unwrap_or(0).max(self.usual)
+    }
+
+    /// Bytes of all of them.
+    fn taken(&self) -> u64 {
+        self.sizes().fold(0, u64::saturating_add)
     }
 
     fn examine(&self, name: &'static str) -> Opinion {

@@ -138,6 +138,8 @@ pub enum ErrorKind {
         /// The user.
         uid: u32,
     },
+    /// This process is a forked child of the one that has the handle.
+    Forked,
     /// A word of the ring says what no producer writes.
     Corrupt(&'static str),
     /// It was not handed over, or what was is refused.
@@ -335,6 +337,9 @@ impl fmt::Display for Error {
                 f,
                 "{}: no huge pages, because {why}; see `HugePages` for what each kind needs",
                 path.display()
+            ),
+            ErrorKind::Forked => f.write_str(
+                "this process is a forked child of the one that has the handle; open the ring here, after the fork",
             ),
             ErrorKind::Corrupt(what) => {
                 write!(f, "its {what} says what no producer writes; end its processes and create it again")

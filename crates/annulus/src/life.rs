@@ -155,6 +155,12 @@ impl Life {
         sign.is_alive().unwrap_or(true)
     }
 
+    /// Whether a reader that has just taken a slot came too late: the ring is about to be removed, or has been.
+    pub(crate) fn is_leaving(&self, ctl: &LockFile) -> bool {
+        let asked = ctl.file().and_then(|ctl| lock::is_write_locked(ctl, lock_byte::LEAVING));
+        self.whereabouts.is_named() && (asked.unwrap_or(false) || self.name() != Name::Ours)
+    }
+
     /// What the ring's name means now.
     pub(crate) fn name(&self) -> Name {
         self.whereabouts.meaning()

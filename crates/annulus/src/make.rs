@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind};
 use crate::life::VACANT;
 use crate::memory::{DataMemory, HUGE_PAGE, MapOptions, Memory, ctl_file_bytes, read_identity};
 use crate::producer::{Holdings, Producer};
-use crate::registry::{CTL, DATA, Home, LOCK, MISSING, Purpose, RingDir, check_name, random};
+use crate::registry::{CTL, DATA, Home, LOCK, MISSING, Own, Purpose, RingDir, check_name, random};
 use crate::whereabouts::{Held, Whereabouts};
 use crate::{FenceMode, HugePages, Wake};
 
@@ -220,10 +220,7 @@ impl Spec {
         let unit = home.page_size()?;
         if self.existing == Existing::Replace {
             // Before anything is made: a ring that is held is no matter of space.
-            if let Some((_, owner, _)) = self.leftover(home, false)? {
-                // Not left to the descriptor, of which a child between fork and exec has a copy: we ask again below.
-                Held { file: owner, byte: LOCK }.release();
-            }
+            drop(self.leftover(home, false)?);
         }
         let identity = match identity {
             Some(identity) => &*identity,
@@ -269,7 +266,9 @@ impl Spec {
             return Ok(None);
         }
         let Some((old, _old_owner, is_dead)) = self.leftover(home, true)? else { return Ok(None) };
-        draft.replace(name)?;
+        if !draft.replace(name)? {
+            return Ok(None);
+        }
         // Readers of a leftover that is not a whole ring have nothing that could tell them.
         if is_dead && let Ok((old, ..)) = attach(name, &old, OsAccess::ReadWrite, MapOptions::default()) {
             old.shared().producer.state.set(RingState::Superseded.to_word());
@@ -282,22 +281,20 @@ impl Spec {
     /// keeps, or what is left of one. `None` if nothing has the name, or if it changed hands meanwhile. Where `owner`
     /// was deleted it is made anew if `mend` says so; a producer of the old one may live then, which the last
     /// value says.
-    fn leftover(&self, home: &Home, mend: bool) -> Result<Option<(RingDir, LockFile, bool)>, Error> {
+    fn leftover(&self, home: &Home, mend: bool) -> Result<Option<(RingDir, Own, bool)>, Error> {
         let name = &self.name;
-        let mut is_dead = true;
         let owned = home.ring(name).and_then(|old| {
             let owner = old.try_own(name).or_else(|error| gone(home, name, &old, error));
             // It still has the name, so it is not a ring that ends: somebody has deleted the file. What is not known to
             // be a ring by its records may be anything, and is left alone.
             let owner = match owner {
                 Err(error) if *error.kind() == ErrorKind::NotARing(MISSING) => {
-                    is_dead = false;
-                    read_identity(name, &old.file(DATA, OsAccess::Read, name)?)?;
+                    let data = old.file(DATA, OsAccess::Read, name);
+                    data.and_then(|data| read_identity(name, &data))
+                        .or_else(|error| gone(home, name, &old, error))?;
                     self.is_worthless(&old)?;
-                    if !mend || !old.mend_owner(name)? {
-                        return Err(Error::of(ErrorKind::NotFound, name));
-                    }
-                    old.try_own(name).or_else(|error| gone(home, name, &old, error))?
+                    let mended = if mend { old.mend_owner(name)? } else { None };
+                    Some(mended.ok_or_else(|| Error::of(ErrorKind::NotFound, name))?)
                 }
                 other => other?,
             };
@@ -312,6 +309,7 @@ impl Spec {
             return Ok(None);
         }
         self.is_worthless(&old)?;
+        let is_dead = !old.is_lived_in();
         Ok(Some((old, owner, is_dead)))
     }
 
@@ -342,6 +340,9 @@ impl Spec {
         if !home.still_means(name, &ring) {
             return Ok(None);
         }
+        if ring.is_lived_in() {
+            return Err(Error::of(ErrorKind::ProducerAlive, name));
+        }
         let (memory, data, ctl) = attach(name, &ring, OsAccess::ReadWrite, self.map)?;
         self.compare(memory.data(), home.page_size()?)?;
         if RingState::from_word(memory.head().producer.state.look()) == Some(RingState::Superseded) {
@@ -360,6 +361,7 @@ impl Spec {
         };
         let (writer, (life, epoch)) = self.go_on(&memory, |epoch| Ok((begin_life(epoch)?, epoch)))?;
         ring.end_earlier_lives(epoch);
+        let Some(owner) = owner.settle() else { return Ok(None) };
         Ok(Some((writer, memory, Kept { owner, life: Some(life), ctl, ring })))
     }
 

@@ -33,6 +33,8 @@ use crate::{CopyingSubscriber, Observer};
 
 /// How often a directory is looked for that cannot be watched because it does not exist.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How long a ring that is about to be removed is waited for, at each try.
+const LEAVING_AGAIN: Duration = Duration::from_millis(1);
 /// A watch is believed for so long: a directory that is removed while it is open wakes nobody.
 const WATCH_AGAIN: Duration = Duration::from_millis(500);
 
@@ -352,8 +354,11 @@ impl OpenSpec {
             let facts = facts_of(data).map_err(|source| Error::io("look at the ring", name, source))?;
             // In an object whoever may write its `ctl` part may write records, too.
             let others_write = self.object.is_some() && facts.mode & 0o022 != 0;
-            if !self.access.trusts(facts.uid) || others_write {
-                return Err(Error::of(ErrorKind::Untrusted { uid: facts.uid }, name));
+            let giver = self.handed.as_ref().and_then(|handed| handed.giver()).unwrap_or(facts.uid);
+            for uid in [facts.uid, giver] {
+                if !self.access.trusts(uid) || others_write {
+                    return Err(Error::of(ErrorKind::Untrusted { uid }, name));
+                }
             }
             if memory.identity().options.has(Options::NO_IN_PLACE) {
                 return Err(Error::of(ErrorKind::CopyingOnly, name));
@@ -432,15 +437,37 @@ impl OpenSpec {
         &self,
         purpose: Purpose,
         kind: SlotKind,
-        check: impl FnOnce(&Memory, &File) -> Result<(), Error>,
+        check: impl Fn(&Memory, &File) -> Result<(), Error>,
     ) -> Result<(Life, Timekeeper, Seat), Error> {
+        for _ in 0..TRIES {
+            if let Some(seat) = self.try_seat(purpose, kind, &check)? {
+                return Ok(seat);
+            }
+            sys::nap(LEAVING_AGAIN);
+        }
+        Err(Error::of(ErrorKind::System("get hold of a name that keeps changing hands"), &self.name))
+    }
+
+    /// The same, once. `None`: the ring is about to be removed, or has been.
+    fn try_seat(
+        &self,
+        purpose: Purpose,
+        kind: SlotKind,
+        check: impl Fn(&Memory, &File) -> Result<(), Error>,
+    ) -> Result<Option<(Life, Timekeeper, Seat)>, Error> {
         let (memory, data, ctl, whereabouts) = self.attach(purpose, self.map)?;
         check(&memory, &data)?;
         self.check_type(memory.data())?;
         let (life, keeper) = self.follow(whereabouts, memory.data())?;
         // Last: whoever has a slot is counted on.
         let slot = take_slot(&self.name, &memory, &ctl, kind)?;
-        Ok((life, keeper, Seat { memory, slot, ctl }))
+        if life.is_leaving(&ctl) {
+            memory.slots()[slot as usize].vacate();
+            when_empty(memory.ctl(), &RoomBell::of(&memory));
+            let _ = unlock_slot(&ctl, slot);
+            return Ok(None);
+        }
+        Ok(Some((life, keeper, Seat { memory, slot, ctl })))
     }
 
     /// Maps both parts of the ring. The files are those of `data` and `ctl`.

@@ -25,7 +25,7 @@ use crate::life::{is_slot_held, try_lock_slot, unlock_slot};
 use crate::make::{attach, gone};
 use crate::memory::{DataMemory, MapOptions, read_identity};
 use crate::registry::{
-    Access, CTL, DATA, Home, OWNER, Pruning, Purpose, RingDir, check_name, is_temporary, life_name,
+    Access, CTL, DATA, Home, OWNER, Own, Purpose, RingDir, check_name, is_temporary, life_name,
 };
 
 /// What is to be removed from a directory of rings: from [`Ring::prune`](crate::Ring::prune), ended by
@@ -340,7 +340,20 @@ impl Visit<'_> {
             self.slots(&ring, name);
             return Ok(());
         };
-        // From here on nobody takes it over, replaces or removes it, unless this is a dry run.
+        if ring.is_lived_in() {
+            let why = "its producer lives, but its `owner` file was deleted; end it, and start it again";
+            self.add(name, Found::Held, bytes, Fate::Kept, why);
+            return Ok(());
+        }
+        // From here on nobody takes it over, replaces or removes it, unless this is a dry run; and a reader that takes a
+        // slot looks for this lock afterwards, as we look at the slots afterwards: one of us sees the other.
+        let leaving = match self.apply.then(|| ring.leave(name)) {
+            Some(Ok(None)) => {
+                self.add(name, Found::Leftover, bytes, Fate::Kept, "another `prune` has it");
+                return Ok(());
+            }
+            leaving => leaving.transpose().ok().flatten(),
+        };
         let identity = ring.file(DATA, OsAccess::Read, name).and_then(|data| read_identity(name, &data));
         let (found, kept, why) = self.judge(&ring, name, identity.as_ref());
         let kept = kept.or_else(|| contents.foreign.as_deref().map(holds_foreign));
@@ -353,7 +366,7 @@ impl Visit<'_> {
             }
         } else if self.apply {
             home.retire(name, &ring);
-            drop(hold);
+            drop((leaving, hold));
             self.tell_removed(name, &ring, found, bytes, &why);
         } else {
             self.add(name, found, bytes, Fate::Removable, why);
@@ -402,7 +415,7 @@ impl Visit<'_> {
     }
 
     /// Whether nobody has the `owner` lock: takes it, if this is no dry run. `None`: somebody has.
-    fn hold(&self, ring: &RingDir, name: &str) -> Result<Option<Option<Pruning>>, Error> {
+    fn hold(&self, ring: &RingDir, name: &str) -> Result<Option<Option<Own>>, Error> {
         if self.apply {
             Ok(ring.try_prune(name)?.map(Some))
         } else {
@@ -511,7 +524,7 @@ fn contents(ring: &RingDir, name: &str) -> Result<Contents, Error> {
     for file in names {
         match ring.place.facts_at(&file) {
             Ok(facts) if facts.kind == Kind::File => {
-                contents.bytes += facts.size;
+                contents.bytes = contents.bytes.saturating_add(facts.size);
                 if [DATA, CTL, OWNER].contains(&file.as_str()) || is_life(&file) {
                     contents.ours.push(file);
                 } else {

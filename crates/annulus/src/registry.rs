@@ -7,6 +7,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use annulus_core::layout::lock_byte;
 use annulus_os::sys::TransparentHugePages;
 use annulus_os::{Facts, FileSystem, LockFile, Place, lock, sys};
 
@@ -19,13 +20,13 @@ pub(crate) const CTL: &str = "ctl";
 pub(crate) const OWNER: &str = "owner";
 /// The byte that is locked in `owner` and `life.<epoch>`.
 pub(crate) const LOCK: u64 = 0;
-/// The byte of `owner` that `prune` locks before [`LOCK`] and for longer: who is refused the one can tell a producer,
-/// which stays, from a look that is over in a moment.
-const PRUNING: u64 = 1;
-/// How often a lock that only `prune` has is asked for again, a millisecond apart.
-const PRUNE_TRIES: u32 = 1000;
-/// A lock that is refused so often, while no `prune` was seen, is a producer's.
-const REFUSALS: u32 = 3;
+/// The byte of `owner` that is locked before [`LOCK`], and given back after it, by whoever has that for a while only. A
+/// producer gives it back once it is there to stay.
+const BRIEF: u64 = 1;
+/// How often a lock that somebody has for a while is asked for again, a millisecond apart.
+const BRIEF_TRIES: u32 = 1000;
+/// How often it is asked whether the dead have let go of all they held, a millisecond apart.
+const LIFE_TRIES: u32 = 200;
 /// Times a draft may be taken away in the moment before it is held; see [`Home::draft`].
 const DRAFT_TRIES: u32 = 100;
 /// A ring's directory: who may list it is decided by the directory above, who may open by the files' modes.
@@ -241,8 +242,14 @@ impl Home {
             return;
         }
         let Ok(temporary) = temporary_name(name) else { return };
-        if self.place.rename_no_replace(name, &temporary).is_ok() {
+        if self.place.rename_no_replace(name, &temporary).is_err() {
+            return;
+        }
+        if self.still_means(&temporary, ring) {
             self.remove(&temporary, &ring.place);
+        } else {
+            // Somebody has deleted our `owner` file, so another could take the name in between: it gets it back.
+            let _ = self.place.rename_no_replace(&temporary, name);
         }
     }
 
@@ -347,21 +354,29 @@ impl RingDir {
         self.place.facts_at(DATA).is_ok()
     }
 
-    /// Makes the file whose lock keeps producers apart, if somebody has deleted it. Says whether it did: a producer may
-    /// still hold the one that was there.
-    pub(crate) fn mend_owner(&self, name: &str) -> Result<bool, Error> {
-        match self.place.create_file(OWNER, OWNER_MODE) {
-            Ok(_) => Ok(true),
-            // Another has made it, or taken the whole ring away.
-            Err(source)
-                if matches!(
-                    source.kind(),
-                    std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotFound
-                ) =>
-            {
-                Ok(false)
+    /// Makes the file whose lock keeps producers apart, if somebody has deleted it; locked before it has its name. A
+    /// producer may still hold the one that was there. `None`: another has made it, or taken the whole ring away.
+    pub(crate) fn mend_owner(&self, name: &str) -> Result<Option<Own>, Error> {
+        let failed = |source| Error::io("look who holds the ring", name, source);
+        let is_late = |source: &std::io::Error| {
+            matches!(source.kind(), std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotFound)
+        };
+        let temporary = temporary_name(name)?;
+        let file = match LockFile::open(|| self.place.create_file(&temporary, OWNER_MODE)) {
+            Err(source) if is_late(&source) => return Ok(None),
+            file => file.map_err(failed)?,
+        };
+        let own = Own { file: Some(file) };
+        let put = own.lock(BRIEF).and_then(|_| own.lock(LOCK)).and_then(|_| {
+            // Nobody else knows the file, so both were free.
+            self.place.rename_no_replace(&temporary, OWNER)
+        });
+        match put {
+            Ok(()) => Ok(Some(own)),
+            Err(source) => {
+                let _ = self.place.remove_file(&temporary);
+                if is_late(&source) { Ok(None) } else { Err(failed(source)) }
             }
-            Err(source) => Err(Error::io("look who holds the ring", name, source)),
         }
     }
 
@@ -371,27 +386,48 @@ impl RingDir {
         LockFile::open(open).map_err(|source| not_opened(name, source))
     }
 
-    /// Takes the lock that keeps producers apart. Waits for `prune`, which has it for a moment only, and for nobody
-    /// else. `None`: a producer has it.
-    pub(crate) fn try_own(&self, name: &str) -> Result<Option<LockFile>, Error> {
-        let owner = self.lock_file(OWNER, name)?;
-        let failed = |source| Error::lock("lock the ring", name, source);
-        let (mut refusals, mut waits) = (0, 0);
-        while !lock::try_lock(&owner, LOCK).map_err(failed)? {
-            // One that has let go of both between the two questions is found out by asking again.
-            if owner.file().and_then(|file| lock::is_write_locked(file, PRUNING)).map_err(failed)?
-                && waits < PRUNE_TRIES
-            {
-                waits += 1;
-                std::thread::sleep(Duration::from_millis(1));
-            } else {
-                refusals += 1;
-                if refusals == REFUSALS {
-                    return Ok(None);
-                }
+    /// Takes the lock that keeps producers apart, for a while: see [`Own`]. Waits for others who have it for a while, and for
+    /// nobody else. `None`: a producer has it.
+    pub(crate) fn try_own(&self, name: &str) -> Result<Option<Own>, Error> {
+        for _ in 0..BRIEF_TRIES {
+            match self.try_hold(name)? {
+                Hold::Mine(own) => return Ok(Some(own)),
+                Hold::Producers => return Ok(None),
+                Hold::Brief => std::thread::sleep(Duration::from_millis(1)),
             }
         }
-        Ok(Some(owner))
+        Ok(None)
+    }
+
+    /// The same without waiting. `None`: somebody has it.
+    pub(crate) fn try_prune(&self, name: &str) -> Result<Option<Own>, Error> {
+        match self.try_hold(name)? {
+            Hold::Mine(own) => Ok(Some(own)),
+            Hold::Producers | Hold::Brief => Ok(None),
+        }
+    }
+
+    fn try_hold(&self, name: &str) -> Result<Hold, Error> {
+        let failed = |source| Error::lock("lock the ring", name, source);
+        let own = Own { file: Some(self.lock_file(OWNER, name)?) };
+        if !own.lock(BRIEF).map_err(failed)? {
+            return Ok(Hold::Brief);
+        }
+        // Whoever has this one without the other has it to stay.
+        Ok(if own.lock(LOCK).map_err(failed)? { Hold::Mine(own) } else { Hold::Producers })
+    }
+
+    /// Says to readers that come now that the ring is about to go. `None`: somebody else says so. Nothing is said, and nobody
+    /// comes, where there is no `ctl`.
+    pub(crate) fn leave(&self, name: &str) -> Result<Option<Option<LockFile>>, Error> {
+        let ctl = match self.lock_file(CTL, name) {
+            Ok(ctl) => ctl,
+            Err(error) if *error.kind() == ErrorKind::NotARing(MISSING) => return Ok(Some(None)),
+            Err(error) => return Err(error),
+        };
+        let locked = lock::try_lock(&ctl, lock_byte::LEAVING)
+            .map_err(|source| Error::lock("lock the ring", name, source))?;
+        Ok(locked.then_some(Some(ctl)))
     }
 
     /// Whether somebody has the lock that keeps producers apart. Takes nothing.
@@ -401,16 +437,21 @@ impl RingDir {
             .map_err(|source| Error::io("look at the ring's lock", name, source))
     }
 
-    /// Takes the lock that keeps producers apart, for `prune`, so that others can tell. `None`: somebody has it.
-    pub(crate) fn try_prune(&self, name: &str) -> Result<Option<Pruning>, Error> {
-        let file = self.lock_file(OWNER, name)?;
-        let failed = |source| Error::io("lock the ring", name, source);
-        if !lock::try_lock(&file, PRUNING).map_err(failed)? {
-            return Ok(None);
+    /// Whether a producer lives here although nobody has the `owner` lock: somebody has deleted that file. Of a producer
+    /// that dies the kernel closes the descriptors one by one, so it is asked for a while.
+    pub(crate) fn is_lived_in(&self) -> bool {
+        for _ in 0..LIFE_TRIES {
+            let names = self.place.names().unwrap_or_default();
+            let is_held = names.iter().filter(|file| file.starts_with("life.")).any(|file| {
+                let life = self.place.open_file(file, annulus_os::Access::Read);
+                life.is_ok_and(|life| lock::is_write_locked(&life, LOCK).unwrap_or(false))
+            });
+            if !is_held {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
         }
-        let pruning = Pruning { file };
-        let locked = lock::try_lock(&pruning.file, LOCK).map_err(failed)?;
-        Ok(locked.then_some(pruning))
+        true
     }
 
     /// Makes the file by which readers see that the producer of an epoch lives: locked before it has its
@@ -452,17 +493,43 @@ fn not_opened(name: &str, source: std::io::Error) -> Error {
     }
 }
 
-/// Both locks of a `prune` at work.
+/// The lock that keeps producers apart, held for a while, and the byte behind it, which says so. A creator that looks, a
+/// `prune`, a takeover that may yet fail: whoever is refused meanwhile waits instead of believing in a producer.
 #[derive(Debug)]
-pub(crate) struct Pruning {
-    file: LockFile,
+pub(crate) struct Own {
+    /// `None` only once it is settled.
+    file: Option<LockFile>,
 }
 
-impl Drop for Pruning {
+enum Hold {
+    Mine(Own),
+    /// A producer has it.
+    Producers,
+    /// Somebody has it for a while.
+    Brief,
+}
+
+impl Own {
+    fn lock(&self, byte: u64) -> std::io::Result<bool> {
+        self.file.as_ref().map_or(Ok(false), |file| lock::try_lock(file, byte))
+    }
+
+    /// Keeps the lock to stay: a producer's.
+    pub(crate) fn settle(mut self) -> Option<LockFile> {
+        let file = self.file.take()?;
+        // Unlocking what is held does not fail; were it to, others would wait for nothing, once.
+        let _ = lock::unlock(&file, BRIEF);
+        Some(file)
+    }
+}
+
+impl Drop for Own {
     fn drop(&mut self) {
-        // Not left to the descriptor, of which a child between fork and exec has a copy. In this order: see `PRUNING`.
-        let _ = lock::unlock(&self.file, LOCK);
-        let _ = lock::unlock(&self.file, PRUNING);
+        // Not left to the descriptor, of which a child between fork and exec has a copy. In this order: see `BRIEF`.
+        if let Some(file) = &self.file {
+            let _ = lock::unlock(file, LOCK);
+            let _ = lock::unlock(file, BRIEF);
+        }
     }
 }
 
@@ -491,12 +558,14 @@ impl Draft<'_> {
         }
     }
 
-    /// Puts it in the place of what has the name now, which becomes the draft and is removed with it.
-    pub(crate) fn replace(&mut self, name: &str) -> Result<(), Error> {
-        self.home
-            .place
-            .exchange(&self.temporary, name)
-            .map_err(|source| Error::io("put the ring in place", name, source))
+    /// Puts it in the place of what has the name now, which becomes the draft and is removed with it. `false`: nothing has
+    /// it any more.
+    pub(crate) fn replace(&mut self, name: &str) -> Result<bool, Error> {
+        match self.home.place.exchange(&self.temporary, name) {
+            Ok(()) => Ok(true),
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(Error::io("put the ring in place", name, source)),
+        }
     }
 }
 

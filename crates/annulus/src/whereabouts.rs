@@ -70,6 +70,11 @@ impl Whereabouts {
         }
     }
 
+    /// Whether it has a name, which it can lose.
+    pub(crate) fn is_named(&self) -> bool {
+        matches!(self, Whereabouts::Named { .. })
+    }
+
     /// Whether the ring ends with its producer, since nobody can become the next one.
     pub(crate) fn ends_with_producer(&self) -> bool {
         matches!(self, Whereabouts::Sealed { .. })

@@ -31,6 +31,8 @@ pub mod lock_byte {
     /// Of `data`, on rings without a directory: the lock that tells readers that the producer lives (named rings use the
     /// files `life.<epoch>`).
     pub const LIFE: u64 = 1;
+    /// On rings with a directory, held by whoever is about to remove it from under readers that may come just now.
+    pub const LEAVING: u64 = 2;
     /// The lock of slot `i` is at `SLOTS + i`.
     pub const SLOTS: u64 = 1024;
     /// The lock of group `g` is at `GROUPS + g`.

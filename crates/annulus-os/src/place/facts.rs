@@ -26,6 +26,8 @@ pub struct Facts {
     pub links: u64,
     /// Length in bytes, holes included.
     pub size: u64,
+    /// Bytes of storage that it has: fewer than `size` if it has holes. Of shared memory, pages that are there.
+    pub allocated: u64,
     /// What it is.
     pub kind: Kind,
 }
@@ -53,6 +55,8 @@ impl Facts {
             ino: stat.st_ino as u64,
             links: stat.st_nlink as u64,
             size: u64::try_from(stat.st_size).unwrap_or(0),
+            // In units of 512 bytes, whatever the file system's are.
+            allocated: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
             kind: match FileType::from_raw_mode(stat.st_mode) {
                 FileType::RegularFile => Kind::File,
                 FileType::Directory => Kind::Directory,

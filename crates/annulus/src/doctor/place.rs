@@ -4,9 +4,11 @@ use annulus_os::{FileSystem, LockFile, lock};
 
 use super::{Opinion, Patient, broken, bytes, fine, not_known, not_tried, warning};
 use crate::error::{Error, ErrorKind};
-use crate::registry::{Home, LOCK, RingDir, random};
+use crate::registry::{Home, OWNER, RingDir, random};
 
 /// No ring fits in less: its identity, a page of records, its slots.
+/// A byte of `owner` whose lock means nothing.
+const SPARE: u64 = 2;
 const SMALLEST: u64 = 64 << 10;
 
 impl Patient {
@@ -53,7 +55,7 @@ impl Patient {
 
     pub(super) fn space(&self) -> Opinion {
         let Some((_, space)) = self.system else { return not_known("there is no directory to ask") };
-        let taken: u64 = self.findings.iter().flatten().map(|one| one.bytes).sum();
+        let taken = self.taken();
         if space.total == 0 {
             return fine(format!("no limit; what is here takes {}", bytes(taken)));
         }
@@ -79,14 +81,19 @@ impl Patient {
             "name a directory on tmpfs in $ANNULUS_DIR; a sandbox must allow fcntl(2) with F_OFD_SETLK";
         self.try_out(advice, |_, ring, owner| {
             let failed = |source| Error::io("ask for a lock", "", source);
-            if ring.try_own("")?.is_some() {
+            // A byte that means nothing: what `owner` means by the others stays so.
+            let other = ring.lock_file(OWNER, "")?;
+            let is_seen = || other.file().and_then(|file| lock::is_write_locked(file, SPARE)).map_err(failed);
+            if !lock::try_lock(owner, SPARE).map_err(failed)?
+                || lock::try_lock(&other, SPARE).map_err(failed)?
+            {
                 return Ok(broken("two processes get the same lock at once", advice));
             }
-            if !ring.is_owned("")? {
+            if !is_seen()? {
                 return Ok(broken("a lock that is held cannot be seen", advice));
             }
-            lock::unlock(owner, LOCK).map_err(failed)?;
-            match ring.is_owned("")? {
+            lock::unlock(owner, SPARE).map_err(failed)?;
+            match is_seen()? {
                 true => Ok(broken("a lock that was given back is held", advice)),
                 false => Ok(fine("open-file-description locks work here")),
             }

@@ -74,7 +74,7 @@ impl Patient {
             return not_known("/proc is not mounted");
         }
         let Some(limit) = machine::memory_limit() else { return fine("no control group limits memory") };
-        let taken: u64 = self.findings.iter().flatten().map(|one| one.bytes).sum();
+        let taken = self.taken();
         let room = limit.max.saturating_sub(limit.used);
         let found = format!(
             "{} may use {} and uses {}; rings here take {}, and a usual one {}",
@@ -97,7 +97,7 @@ impl Patient {
     pub(super) fn address_space(&self) -> Opinion {
         let Some(limit) = machine::limit(Limited::AddressSpace) else { return fine("no limit") };
         let room = limit.saturating_sub(machine::address_space().unwrap_or(0));
-        let needed = 2 * self.largest();
+        let needed = self.largest().saturating_mul(2);
         let found = format!(
             "RLIMIT_AS is {}, of which {} are left; a ring here takes up to {}",
             bytes(limit),
@@ -115,7 +115,7 @@ impl Patient {
         if machine::may_lock_any() == Some(true) {
             return fine("no limit for this process, which has CAP_IPC_LOCK");
         }
-        let needed = 2 * self.largest();
+        let needed = self.largest().saturating_mul(2);
         let found = format!(
             "RLIMIT_MEMLOCK is {}; with `.lock_memory()` a ring here takes up to {}",
             bytes(limit),

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use annulus_os::inherit::reopen;
-use annulus_os::{Access, LockFile};
+use annulus_os::{Access, Birth, LockFile};
 
 use super::offer::no_description;
 use super::reason::Reason;
@@ -20,11 +20,20 @@ pub(crate) struct Handed {
     /// `ctl`, until a reader without `/proc` takes it as its own: two would be one owner of their locks.
     ctl: Mutex<Option<File>>,
     has_ctl: bool,
+    giver: Option<u32>,
+    /// Whose it is: a forked child's copy of `ctl` has the same description.
+    birth: Birth,
 }
 
 impl Handed {
-    pub(super) fn new(data: File, ctl: Option<File>) -> Handed {
-        Handed { data, has_ctl: ctl.is_some(), ctl: Mutex::new(ctl) }
+    pub(super) fn new(data: File, ctl: Option<File>, giver: Option<u32>) -> Handed {
+        let birth = Birth::here();
+        Handed { data, has_ctl: ctl.is_some(), ctl: Mutex::new(ctl), giver, birth }
+    }
+
+    /// Who sent it, where the kernel has said so.
+    pub(crate) fn giver(&self) -> Option<u32> {
+        self.giver
     }
 
     /// Maps both parts: what a subscriber needs. Of the two files, the second has a description that no other reader has.
@@ -89,6 +98,9 @@ impl Handed {
         match failed.kind() {
             ErrorKind::Handover(Reason::NoDescription) => {}
             _ => return Err(failed),
+        }
+        if !self.birth.is_this_process() {
+            return Err(failed);
         }
         let Some(ctl) = handed.take() else { return Err(failed) };
         LockFile::open(|| Ok(ctl)).map_err(|source| Error::io("watch for forks", name, source))

@@ -30,6 +30,8 @@ pub struct Offer {
     name: String,
     data: File,
     ctl: Option<File>,
+    /// Who sent it, where the kernel has said so.
+    giver: Option<u32>,
 }
 
 impl Offer {
@@ -57,8 +59,8 @@ impl Offer {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn open(self) -> Open {
-        let Offer { name, data, ctl } = self;
-        Open::handed(&name, Handed::new(data, ctl), None)
+        let Offer { name, data, ctl, giver } = self;
+        Open::handed(&name, Handed::new(data, ctl, giver), None)
     }
 
     /// How to open the ring as one of values; whether it is one is checked when it is opened.
@@ -74,8 +76,8 @@ impl Offer {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn open_typed<T: Payload>(self) -> Open<T> {
-        let Offer { name, data, ctl } = self;
-        Open::handed(&name, Handed::new(data, ctl), Some(TypeWish::of::<T>()))
+        let Offer { name, data, ctl, giver } = self;
+        Open::handed(&name, Handed::new(data, ctl, giver), Some(TypeWish::of::<T>()))
     }
 
     /// The descriptors, `data` first, for those who pass them on in ways of their own. All are closed on exec.
@@ -94,7 +96,8 @@ impl Offer {
     /// [`LayoutVersion`](ErrorKind::LayoutVersion), [`Corrupt`](ErrorKind::Corrupt). What is refused is closed.
     pub fn from_fds(label: &str, data: OwnedFd, ctl: Option<OwnedFd>) -> Result<Offer, Error> {
         check_name(label)?;
-        let offer = Offer { name: label.to_owned(), data: data.into(), ctl: ctl.map(File::from) };
+        let offer =
+            Offer { name: label.to_owned(), data: data.into(), ctl: ctl.map(File::from), giver: None };
         offer.check()?;
         Ok(offer)
     }
@@ -102,6 +105,11 @@ impl Offer {
     /// The same with files.
     pub(super) fn of_files(label: &str, data: File, ctl: Option<File>) -> Result<Offer, Error> {
         Offer::from_fds(label, data.into(), ctl.map(OwnedFd::from))
+    }
+
+    /// The same from a user's process: what its descriptors say of who made the memory is not all that counts.
+    pub(super) fn sent_by(self, uid: u32) -> Offer {
+        Offer { giver: Some(uid), ..self }
     }
 
     /// The files, `data` first.
@@ -130,14 +138,21 @@ impl Offer {
         };
         sealed(&self.data, Seal::SizeAndFutureWrite, "data")?;
         let identity = read_identity(name, &self.data).map_err(not_a_ring)?;
-        if facts_of(&self.data).map_err(look)?.size != identity.data_bytes() {
-            return Err(refused(Reason::NotARing("its data is not as long as it says")));
-        }
+        let whole = |file, bytes, wrong, not_there| {
+            let facts = facts_of(file).map_err(look)?;
+            match facts.size == bytes {
+                false => Err(refused(Reason::NotARing(wrong))),
+                // What is not there would be taken from us, at the first look at it.
+                true if facts.allocated < bytes => Err(refused(Reason::NotARing(not_there))),
+                true => Ok(()),
+            }
+        };
+        let [wrong, not_there] = ["its data is not as long as it says", "its data is not all there"];
+        whole(&self.data, identity.data_bytes(), wrong, not_there)?;
         if let Some(ctl) = &self.ctl {
             sealed(ctl, Seal::Size, "ctl")?;
-            if facts_of(ctl).map_err(look)?.size != ctl_file_bytes(&identity, page_size()) as u64 {
-                return Err(refused(Reason::NotARing("its ctl is not as long as it says")));
-            }
+            let [wrong, not_there] = ["its ctl is not as long as it says", "its ctl is not all there"];
+            whole(ctl, ctl_file_bytes(&identity, page_size()) as u64, wrong, not_there)?;
         }
         Ok(())
     }
@@ -165,11 +180,14 @@ impl Producer {
         let named = || Error::of(ErrorKind::Handover(Reason::Named), self.name());
         let life = self.holdings.life.as_ref().ok_or_else(named)?;
         let data = self.opened_again(&life.file, Access::Read)?;
-        Ok(Offer { name: self.name().to_owned(), data, ctl: None })
+        Ok(Offer { name: self.name().to_owned(), data, ctl: None, giver: None })
     }
 
     /// With a description of its own: those that this producer has hold its locks.
     fn opened_again(&self, file: &LockFile, access: Access) -> Result<File, Error> {
+        if !self.birth.is_here() {
+            return Err(Error::of(ErrorKind::Forked, self.name()));
+        }
         if !matches!(self.holdings.whereabouts, Whereabouts::Sealed { .. }) {
             return Err(Error::of(ErrorKind::Handover(Reason::Named), self.name()));
         }

@@ -64,10 +64,10 @@ impl Peers {
         self.uids.contains(&uid) || self.gids.contains(&gid)
     }
 
-    pub(super) fn check(&self, socket: &UnixStream, ring: &str) -> Result<(), Error> {
+    pub(super) fn check(&self, socket: &UnixStream, ring: &str) -> Result<u32, Error> {
         let peer = pass::peer(socket).map_err(|source| Error::io("ask who the peer is", ring, source))?;
         if self.allows(peer.uid, peer.gid) {
-            return Ok(());
+            return Ok(peer.uid);
         }
         Err(Error::of(ErrorKind::Handover(Reason::StrangePeer { uid: peer.uid, gid: peer.gid }), ring))
     }

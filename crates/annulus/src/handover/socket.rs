@@ -54,7 +54,7 @@ pub fn send(socket: &UnixStream, offer: Offer, peers: &Peers, timeout: Duration)
 ///
 /// Nothing of what comes is trusted. Each descriptor must be a memfd that is sealed as [`Ring::anonymous`] seals it, and as
 /// long as a ring of its shape is, so that no access to it can fail later; a descriptor too many is closed, and so is
-/// whatever is refused. Whose memory may be read in place is asked when it is opened: see
+/// whatever is refused. Whose memory may be read in place is asked when it is opened, of who made it and of who sent it: see
 /// [`Open::trust_uid`](crate::Open::trust_uid).
 ///
 /// [`Ring::anonymous`]: crate::Ring::anonymous
@@ -64,7 +64,7 @@ pub fn send(socket: &UnixStream, offer: Offer, peers: &Peers, timeout: Duration)
 /// [`Handover`](ErrorKind::Handover) with [`StrangePeer`](Reason::StrangePeer), and nothing was read; with any other of
 /// the [`Reason`]s, after which the socket is of no use; those of [`Offer::from_fds`]; and what recvmsg(2) reports.
 pub fn receive(socket: &UnixStream, peers: &Peers, timeout: Duration) -> Result<Offer, Error> {
-    peers.check(socket, UNKNOWN)?;
+    let giver = peers.check(socket, UNKNOWN)?;
     let refused = |reason| Error::of(ErrorKind::Handover(reason), UNKNOWN);
     let mut message = [0; BYTES];
     let deadline = Instant::now().checked_add(timeout);
@@ -81,7 +81,7 @@ pub fn receive(socket: &UnixStream, peers: &Peers, timeout: Duration) -> Result<
     let mut files = received.descriptors.into_iter().map(File::from);
     // One at least: it was counted.
     let Some(data) = files.next() else { return Err(refused(Reason::BadMessage)) };
-    Offer::of_files(name, data, files.next())
+    Ok(Offer::of_files(name, data, files.next())?.sent_by(giver))
 }
 
 /// The name in a message, and how many descriptors it says it has.
