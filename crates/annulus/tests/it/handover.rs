@@ -220,6 +220,18 @@ fn what_is_no_sealed_ring_is_refused() {
         let error = refused(memfd(&data, DATA), Some(memfd(bytes, CTL)));
         assert!(matches!(reason(&error), Reason::NotARing(_)), "{error}");
     }
+    // Long, but not there: it would be taken from the receiver, page by page.
+    let sparse = |bytes: &[u8], seals: i32| {
+        let fd = memfd(&bytes[..4096], 0);
+        File::from(fd.try_clone().unwrap()).set_len(bytes.len() as u64).unwrap();
+        // SAFETY: a descriptor of our own.
+        assert_eq!(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals) }, 0);
+        fd
+    };
+    let error = refused(sparse(&data, DATA), Some(memfd(&ctl, CTL)));
+    assert_eq!(reason(&error), Reason::NotARing("its data is not all there"));
+    let error = refused(memfd(&data, DATA), Some(sparse(&ctl, CTL)));
+    assert_eq!(reason(&error), Reason::NotARing("its ctl is not all there"));
     let mut other = data.clone();
     other[8] ^= 1;
     assert!(matches!(refused(memfd(&other, DATA), None).kind(), ErrorKind::LayoutVersion { .. }));

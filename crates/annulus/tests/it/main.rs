@@ -16,6 +16,7 @@ mod far;
 mod full;
 mod guards;
 mod handover;
+mod held;
 mod hostile;
 mod interrupted;
 mod joined;
