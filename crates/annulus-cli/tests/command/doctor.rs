@@ -116,7 +116,7 @@ fn leftovers() {
     says(&place.run(&["doctor"]), "leftovers", "fine", "empty");
 }
 
-/// promises.md, "the files are deleted while in use": those who are attached go on, and `doctor` says who.
+/// Promise: a ring's directory is deleted while it is in use: those who are attached go on, and `doctor` says who.
 #[test]
 fn files_deleted_while_in_use() {
     let place = Place::made();

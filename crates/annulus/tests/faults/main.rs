@@ -13,6 +13,8 @@ mod board;
 mod cases;
 mod check;
 mod child;
+#[path = "../it/support/intervals.rs"]
+mod intervals;
 #[cfg(annulus_faults)]
 mod points;
 #[cfg(target_arch = "x86_64")]
@@ -29,10 +31,10 @@ mod verbs;
 
 use std::time::Duration;
 
+use intervals::INTERVALS;
+
 /// What the rings of the programs say.
 const LIVENESS: Duration = Duration::from_millis(50);
-/// Liveness intervals within which the living go on: one is promised, and the machine has other things to do.
-const INTERVALS: u32 = 20;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -5,7 +5,8 @@ use annulus::{RecvError, RecvTimeoutError, TryCopyError, TryRecvError};
 use crate::copiers::KINDS;
 use crate::support::{Dir, no_forks};
 
-/// Drained, then `Closed`, and `Closed` again however it is asked; the directory is gone.
+/// Promise: the producer ends cleanly. Drained, then `Closed`, and `Closed` again however it is asked; the directory
+/// is gone.
 #[test]
 fn drained_then_closed() {
     let dir = Dir::new();
@@ -30,7 +31,8 @@ fn drained_then_closed() {
     }
 }
 
-/// The last record comes before the end, however close they are, for every kind of reader.
+/// Promise: the producer ends cleanly. The last record comes before the end, however close they are, for every kind
+/// of reader.
 #[test]
 fn the_last_record_before_the_end() {
     let dir = Dir::new();
@@ -87,7 +89,8 @@ fn a_held_record_outlives_the_ring() {
     assert_eq!(&*record, b"mine");
 }
 
-/// The name is free at once, a thousand times, and a reader of the old ring never sees the new one's records.
+/// Promise: the producer ends cleanly. The name is free at once, hundreds of times, and a reader of the old ring
+/// never sees the new one's records.
 #[test]
 fn the_name_is_free_again() {
     let dir = Dir::new();
@@ -104,7 +107,8 @@ fn the_name_is_free_again() {
     assert!(dir.entries().is_empty());
 }
 
-/// A persistent ring stays when its producer ends; the next one goes on in sequence, and readers with it.
+/// Promise: a service starts again with the same lines. A persistent ring stays when its producer ends; the next one
+/// goes on in sequence, and readers with it.
 #[test]
 fn a_persistent_ring_goes_on() {
     let _alone = no_forks();

@@ -116,7 +116,8 @@ pub(crate) fn reopened(fd: &OwnedFd, flags: i32) -> OwnedFd {
     }
 }
 
-/// Whoever is given a ring, and uses all that the kernel offers, cannot write a record, change a length or lift a seal.
+/// Promise: somebody who was handed a ring would like to shorten, write or unseal it. Whoever is given one, and uses
+/// all that the kernel offers, cannot write a record, change a length or lift a seal.
 #[test]
 fn a_receiver_can_neither_write_data_nor_resize_nor_unseal() {
     let tx = Ring::anonymous("sealed").capacity(4096).producer().unwrap();
@@ -192,6 +193,7 @@ pub(crate) fn ring() -> (Vec<u8>, Vec<u8>) {
     (read(data), read(ctl.unwrap()))
 }
 
+/// Promise: what arrives as a ring and is none is refused before it is mapped: unsealed, short, foreign.
 #[test]
 fn what_is_no_sealed_ring_is_refused() {
     let (data, ctl) = ring();
@@ -267,6 +269,7 @@ fn strangers(dir: &Dir) -> Vec<(&'static str, OwnedFd)> {
     ]
 }
 
+/// Promise: what arrives as a ring and is none is refused before it is mapped: files of every other kind.
 #[test]
 fn what_is_no_memfd_is_refused() {
     let dir = Dir::new();
@@ -373,7 +376,8 @@ fn a_message_in_pieces_a_silent_peer_and_one_that_leaves() {
     });
 }
 
-/// EINTR is neither an error nor the end: the receiver goes on waiting, and takes what comes.
+/// Case: a signal that interrupts a wait. EINTR is neither an error nor the end: the receiver goes on waiting, and
+/// takes what comes.
 #[test]
 fn a_signal_while_waiting() {
     in_time(|| {

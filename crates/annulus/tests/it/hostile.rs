@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use annulus::{CopyError, CopyTimeoutError, Producer, RecvError, Start, TryCopyError, Waiting};
 
 use crate::copiers::{Account, Copier, KINDS, Kind};
-use crate::support::{Dir, LONG, Random, in_time, payload, thread_id, until_asleep};
+use crate::support::{Dir, INTERVALS, LONG, Random, in_time, payload, thread_id, until_asleep};
 
 /// Bytes of `data` before the producer's page.
 const PRODUCER_PAGE: u64 = 8192;
@@ -120,7 +120,7 @@ fn a_cursor_put_back() {
     for waiting in [Waiting::park_after(0), Waiting::spin(), Waiting::yielding()] {
         in_time(move || {
             let dir = Dir::new();
-            let liveness = Duration::from_millis(20);
+            let liveness = Duration::from_millis(100);
             let mut tx = dir.create("r").capacity(4096).liveness(liveness).producer().unwrap();
             let mut rx = Kind::Copying.open(dir.open("r").waiting(waiting));
             for n in 0..200 {
@@ -142,11 +142,11 @@ fn a_cursor_put_back() {
             put(&edit(&dir, "ctl"), SLOTS, licence - 4096);
             let begin = Instant::now();
             for n in 200..300 {
-                if let Err(error) = tx.send_timeout(&payload(n, 56), liveness * 50) {
+                if let Err(error) = tx.send_timeout(&payload(n, 56), liveness * INTERVALS) {
                     panic!("blocked for ever by one word, {waiting:?}: {error}");
                 }
             }
-            assert!(begin.elapsed() < liveness * 50);
+            assert!(begin.elapsed() < liveness * INTERVALS);
             drop(tx);
             let (end, account) = reader.join().unwrap();
             assert_eq!((end, account.received, account.lagged), (RecvError::Closed, 100, 0));
@@ -161,7 +161,7 @@ fn a_cursor_put_back_of_one_that_borrows() {
     for waiting in [Waiting::park_after(0), Waiting::spin(), Waiting::yielding()] {
         in_time(move || {
             let dir = Dir::new();
-            let liveness = Duration::from_millis(20);
+            let liveness = Duration::from_millis(100);
             let mut tx = dir.create("r").capacity(4096).liveness(liveness).producer().unwrap();
             let rx = dir.open("r").waiting(waiting).subscribe().unwrap();
             for n in 0..200 {
@@ -185,7 +185,7 @@ fn a_cursor_put_back_of_one_that_borrows() {
             let licence = get(&edit(&dir, "data"), PRODUCER_PAGE + 8);
             put(&edit(&dir, "ctl"), SLOTS, licence - 4096);
             for n in 200..300 {
-                if let Err(error) = tx.send_timeout(&payload(n, 56), liveness * 20) {
+                if let Err(error) = tx.send_timeout(&payload(n, 56), liveness * INTERVALS) {
                     panic!("blocked for ever by one word, {waiting:?}: {error}");
                 }
             }
@@ -212,7 +212,7 @@ fn headers_all_around() {
             let begin = Instant::now();
             let corrupt = TryCopyError::Ended(RecvError::Corrupt);
             assert_eq!(rx.latest(&mut [0; 56]), Err(corrupt));
-            assert!(begin.elapsed() < LIVENESS * 20, "{:?}", begin.elapsed());
+            assert!(begin.elapsed() < LIVENESS * INTERVALS, "{:?}", begin.elapsed());
         }
     });
 }

@@ -42,13 +42,12 @@ fn woken_by_each_join() {
             let _third = dir.open("r").subscribe().unwrap();
             until_asleep(tid);
             assert!(!waiter.is_finished());
-            let begin = Instant::now();
+            // By the clock it would wake in an hour, which the test does not live to see.
             let _fourth = (
                 copying.then(|| dir.open("r").subscribe_copying().unwrap()),
                 (!copying).then(|| dir.open("r").subscribe().unwrap()),
             );
             let tx = waiter.join().unwrap();
-            assert!(begin.elapsed() < Duration::from_secs(30), "woken by the clock");
             assert_eq!(tx.wait_for_subscribers(3), Ok(()));
         });
     }

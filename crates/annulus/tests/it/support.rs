@@ -1,6 +1,8 @@
 //! Directories that go away, random numbers that come again, and waits for what a test is about.
 #![allow(unsafe_code)]
 
+mod intervals;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,12 +11,10 @@ use std::time::{Duration, Instant};
 
 use annulus::{Create, Error, Open, Ring};
 
+pub(crate) use intervals::INTERVALS;
+
 /// Longer than anything that goes well can take, on a machine with other things to do.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
-
-/// What is to happen soon happens within so many liveness intervals: what a death does to others, and what must not
-/// happen for a stop is watched for as long. The only measure of time in assertions.
-pub(crate) const INTERVALS: u32 = 20;
 
 /// A directory of rings for one test, removed with all that is in it.
 pub(crate) struct Dir(PathBuf);
@@ -184,6 +184,13 @@ pub(crate) fn until_in_call(thread: u32, calls: &[libc::c_long]) {
 /// Waits until a thread sleeps on a futex.
 pub(crate) fn until_asleep(thread: u32) {
     until_in_call(thread, &[libc::SYS_futex]);
+}
+
+/// How often a thread, of this process or another, has gone to sleep so far; `None` once it has ended.
+pub(crate) fn sleeps(thread: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+    Some(line.trim().parse().unwrap())
 }
 
 /// That an error's text says what to do, not only what is wrong.

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use annulus::{CopyError, CopyTimeoutError, ErrorKind, RecvError, RecvTimeoutError, Start, Waiting};
 
 use crate::copiers::{KINDS, Kind};
-use crate::support::{Dir, helpful, in_time, no_forks, payload, thread_id, until_asleep};
+use crate::support::{Dir, INTERVALS, helpful, in_time, no_forks, payload, thread_id, until_asleep};
 
-const LIVENESS: Duration = Duration::from_millis(20);
+const LIVENESS: Duration = Duration::from_millis(50);
 
 fn vacant(dir: &Dir) -> annulus::Create {
     dir.create("r").capacity(4096).persistent(true).liveness(LIVENESS)
@@ -164,7 +164,7 @@ fn a_vacant_ring_is_removed() {
                 let mut copiers = KINDS.map(|kind| kind.open(open()));
                 dir.open("r").remove().unwrap();
                 let begin = Instant::now();
-                let limit = LIVENESS * 50;
+                let limit = LIVENESS * INTERVALS;
                 let end = rx.recv_timeout(limit).unwrap_err();
                 assert_eq!(end, RecvTimeoutError::Ended(RecvError::ProducerLost));
                 for rx in &mut copiers {

@@ -18,7 +18,8 @@ pub(super) fn without(error: i32) {
     }
 }
 
-/// cases.md 30: no membarrier, no futex_waitv: slower, correct; so a warning, whatever the sandbox answers.
+/// Case: a sandbox that refuses `membarrier`, or a kernel without `futex_waitv`: slower, correct; so a warning,
+/// whatever the sandbox answers.
 #[test]
 fn refused_calls() {
     for (error, words) in [(libc::ENOSYS, "has no"), (libc::EPERM, "is refused")] {

@@ -76,7 +76,7 @@ fn a_sleeper_is_woken_across_processes() {
             for n in 0..10_000_u64 {
                 let begin = Instant::now();
                 there.send(&n.to_le_bytes()).unwrap();
-                let record = back.recv_timeout(Duration::from_secs(5)).unwrap();
+                let record = back.recv().unwrap();
                 assert_eq!(&*record, n.to_le_bytes());
                 longest = longest.max(begin.elapsed());
             }

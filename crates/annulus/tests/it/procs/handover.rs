@@ -21,11 +21,9 @@ use annulus::{CopyError, Create, ErrorKind, RecvError, RecvTimeoutError, Ring, S
 use super::child::{Child, listen, say};
 use crate::copiers::{Account, KINDS};
 use crate::handover::{DATA, memfd, reason, refuse_and_keep_nothing, ring};
-use crate::support::{LONG, in_time, may_do_all, no_forks};
+use crate::support::{INTERVALS, LONG, in_time, may_do_all, no_forks};
 
 const INTERVAL: Duration = Duration::from_millis(50);
-/// Within so many liveness intervals everything is noticed.
-const INTERVALS: u32 = 20;
 
 /// Bytes of these rings.
 const CAPACITY: usize = 4096;
@@ -135,6 +133,7 @@ fn children_inherit_a_ring_and_read_in_every_way() {
     });
 }
 
+/// Promise: a process forks and executes another program, which has no descriptor.
 /// What is left open for one child is not for another that is started while the first one's command is there.
 #[test]
 fn only_the_children_of_that_command_get_a_ring() {
@@ -165,7 +164,8 @@ fn variable() {
     say(&format!("50 is open: {open}"));
 }
 
-/// The variable may say anything: what it names is taken only if it is the ring, and left alone if not.
+/// Promise: what arrives as a ring and is none is refused. The variable may say anything: what it names is taken only
+/// if it is the ring, and left alone if not.
 #[test]
 fn a_variable_that_says_anything() {
     in_time(|| {
@@ -230,6 +230,7 @@ fn taken_once_and_not_by_a_grandchild() {
     });
 }
 
+/// Promise: what arrives as a ring and is none is refused, and no descriptor of it stays open.
 #[test]
 fn what_is_refused_leaves_no_descriptor_open() {
     in_time(|| Child::start("handed-refuse", &[]).ends_well());
@@ -251,7 +252,8 @@ fn produce(socket: &str) {
     }
 }
 
-/// The producer is killed, or ends: every kind of reader is told which, after every record, within a few liveness intervals.
+/// Promise: a service crashes: a ring without a name ends with its producer. It is killed, or ends: every kind of
+/// reader is told which, after every record, within a few liveness intervals.
 #[test]
 fn readers_are_told_how_the_producer_ended() {
     for (how, end) in [("kill", RecvError::ProducerLost), ("end", RecvError::Closed)] {
@@ -297,6 +299,7 @@ fn hold(socket: &str) {
     wait_for_ever();
 }
 
+/// Promise: a reader is killed with a record in its hands: the producer goes on soon.
 #[test]
 fn a_producer_goes_on_when_the_process_that_holds_a_record_is_killed() {
     in_time(|| {
@@ -350,6 +353,7 @@ fn stranger(socket: &str) {
     assert_eq!(listen(), "end");
 }
 
+/// Promise: what arrives from, or goes to, a strange peer is refused, with who it is.
 #[test]
 fn users_and_groups_that_are_not_on_the_list() {
     if !may_do_all() {
@@ -463,7 +467,8 @@ fn contained(socket: &str, side: &str, flags: i32) {
     say("lost");
 }
 
-/// Two containers without a directory in common, both sides PID 1 where pids have a namespace.
+/// Promise: both sides are in containers. Two of them without a directory in common, both sides PID 1 where pids have
+/// a namespace.
 #[test]
 fn from_container_to_container() {
     if !may_do_all() {
@@ -518,6 +523,7 @@ fn no_proc(socket: &str) {
     assert_eq!(rx.recv().unwrap_err(), RecvError::Closed);
 }
 
+/// Case: `/proc` that is not mounted: a ring cannot be handed on, and one that comes can be read.
 #[test]
 fn without_proc() {
     if !may_do_all() {

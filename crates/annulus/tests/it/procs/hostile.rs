@@ -12,12 +12,10 @@ use annulus::{
 use super::child::Child;
 use super::scribbler::{ROOM_SEMAPHORE, SEMAPHORE, SLOT, SLOTS, What, Words};
 use crate::copiers::{Account, Copier, KINDS, Kind};
-use crate::support::{Dir, Random, in_time, no_forks, payload};
+use crate::support::{Dir, INTERVALS, Random, in_time, no_forks, payload};
 
 /// Of the rings here.
 const LIVENESS: Duration = Duration::from_millis(50);
-/// No call may take longer, beyond the time that it was given.
-const INTERVALS: u32 = 20;
 /// What calls that wait are given.
 const BRIEF: Duration = Duration::from_millis(2);
 /// Places for subscribers.
@@ -238,7 +236,8 @@ fn ctl_of(ring: impl Fn(&Dir) -> Create, what: What, waiting: Waiting, gives_up:
     }
 }
 
-/// protocol.md, section 9: what subscribers can do to the producer, to copying subscribers and to observers.
+/// Promise: a subscriber writes garbage over all that it may write: the producer goes on, and readers that copy count
+/// every loss and get nothing torn, see docs/guide/trust.md. While the scribbler runs, every call comes back.
 #[test]
 fn a_subscriber_scribbles_beside_who_waits_for_readers() {
     in_time(|| {
@@ -251,7 +250,8 @@ fn a_subscriber_scribbles_beside_who_waits_for_readers() {
     });
 }
 
-/// Where slow readers are given up, nothing holds the producer: `send` itself always comes back soon.
+/// Promise: a subscriber writes garbage over all that it may write. Where slow readers are given up, nothing holds
+/// the producer: `send` itself always comes back soon.
 #[test]
 fn a_subscriber_scribbles_beside_who_gives_readers_up() {
     in_time(|| {
@@ -264,7 +264,8 @@ fn a_subscriber_scribbles_beside_who_gives_readers_up() {
     });
 }
 
-/// Producers that come and go meanwhile: each goes on where the one before was, and readers lose count of nothing.
+/// Promise: a subscriber writes garbage over all that it may write. Producers that come and go meanwhile: each goes
+/// on where the one before was, and readers lose count of nothing.
 #[test]
 fn a_subscriber_scribbles_beside_takeovers() {
     in_time(|| {
@@ -335,7 +336,8 @@ fn a_subscriber_scribbles_in_what_is_left() {
     });
 }
 
-/// protocol.md, section 9: what subscribers can do to those that read in place.
+/// Promise: a subscriber writes garbage over all that it may write, which may change what another has borrowed in
+/// place: that stays memory of the ring, and everything works again once the scribbler is gone.
 #[test]
 fn a_subscriber_scribbles_beside_those_that_borrow() {
     in_time(|| {
@@ -376,8 +378,8 @@ fn a_subscriber_scribbles_beside_those_that_borrow() {
     });
 }
 
-/// An owner's process that writes anything to `data`: wrong bytes or an end, for readers of every kind, for `info`, and
-/// for whoever attaches or takes over; and the running producer, which has its own copies, goes on.
+/// Promise: a producer's process writes garbage over `data`: wrong bytes or an end, for readers of every kind, for
+/// `info`, and for whoever attaches or takes over; and the running producer, which has its own copies, goes on.
 #[test]
 fn a_process_that_scribbles_in_data() {
     in_time(|| {
@@ -425,7 +427,8 @@ fn a_process_that_scribbles_in_data() {
     });
 }
 
-/// Takeovers of a ring whose `data` is scribbled over: a typed error, or a producer that works.
+/// Promise: a producer's process writes garbage over `data`. Takeovers of a ring whose `data` is scribbled over: a
+/// typed error, or a producer that works.
 #[test]
 fn a_process_that_scribbles_in_data_beside_takeovers() {
     in_time(|| {

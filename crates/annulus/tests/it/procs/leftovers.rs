@@ -22,8 +22,8 @@ fn killed(dir: &Dir) {
     producer.kill();
 }
 
-/// A leftover of another version of annulus: it was replaced, with records that the other version could still have
-/// gone on with.
+/// Promise: a leftover of another version is not replaced. It once was, with records that the other version could
+/// still have gone on with.
 #[test]
 fn another_versions_leftover_stays() {
     let dir = Dir::new();
@@ -64,7 +64,8 @@ fn a_persistent_leftover_stays() {
     }
 }
 
-/// What is left is not a whole ring, as after a copy that broke off: `create` must not refuse it for ever.
+/// Promise: a crash leaves something, which the next creator replaces. What is left is not a whole ring, as after a
+/// copy that broke off: `create` must not refuse it for ever.
 #[test]
 fn a_broken_leftover_is_replaced() {
     for (file, len) in [("data", 0), ("data", 1), ("data", 4096), ("data", 16_384), ("ctl", 0), ("ctl", 4096)]
@@ -83,8 +84,8 @@ fn a_broken_leftover_is_replaced() {
     }
 }
 
-/// A reader that stays, of a ring whose directory was removed: nobody can ever take that ring over, but it waited
-/// for that for ever.
+/// Promise: a ring's directory is deleted while it is in use. A reader that stays, of a ring whose directory was
+/// removed: nobody can ever take that ring over, but it waited for that for ever.
 #[test]
 fn a_reader_that_stays_without_a_directory() {
     for replaced in [false, true] {

@@ -1,6 +1,6 @@
 //! What crashes leave: explained, removed, and never anything that somebody holds.
 //!
-//! promises.md, "leftovers of a crash": listed and removed by `annulus prune`; never a manual `rm`.
+//! Promise: a crash leaves something, which `prune` lists and removes if nobody holds it; it never takes a manual `rm`.
 #![allow(unsafe_code)]
 
 use std::fs;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use annulus::{ErrorKind, Fate, Finding, Found, Prune, RecvError, Ring};
 
 use super::child::{Child, listen, say};
-use crate::support::{Dir, Random, entries, helpful, in_time};
+use crate::support::{Dir, Random, entries, helpful, in_time, sleeps, thread_id, until, until_asleep};
 
 fn prune(dir: &Dir) -> Prune {
     Ring::prune().dir(dir.path())
@@ -47,8 +47,8 @@ fn leave(dir: &Dir, name: &str) {
     victim.kill();
 }
 
-/// Creators and producers are killed at random instants, hundreds of times, and nothing is tidied in between. A dry run
-/// tells all of it and changes nothing; then all goes.
+/// Promise: a crash leaves something. Creators and producers are killed at random instants, hundreds of times, and
+/// nothing is tidied in between. A dry run tells all of it and changes nothing; then all goes.
 #[test]
 fn whatever_was_killed_goes() {
     let dir = Dir::new();
@@ -97,7 +97,8 @@ fn whatever_was_killed_goes() {
     assert_eq!(prune(&dir).apply().unwrap(), []);
 }
 
-/// What a living process holds stays, and what is to stay; each goes when it is nobody's any more.
+/// Promise: `prune` removes what nobody holds. What a living process holds stays, and what is to stay; each goes when
+/// it is nobody's any more.
 #[test]
 fn what_is_held_stays() {
     let dir = Dir::new();
@@ -148,7 +149,8 @@ fn what_is_held_stays() {
     assert_eq!(dir.entries(), [""; 0]);
 }
 
-/// The slots of the dead are freed, in a ring that lives and in one that waits for a producer.
+/// Case: a dead reader's place is reclaimed. The slots of the dead are freed, in a ring that lives and in one that
+/// waits for a producer.
 #[test]
 fn slots_of_the_dead_are_freed() {
     let dir = Dir::new();
@@ -201,22 +203,15 @@ fn a_blocked_producer_goes_on() {
         // The producer has looked for the dead once, in vain, and does not look again within the hour.
         let (say, tid) = std::sync::mpsc::channel();
         let sender = thread::spawn(move || {
-            say.send(crate::support::thread_id()).unwrap();
+            let own = thread_id();
+            say.send((own, sleeps(own).unwrap())).unwrap();
             tx.send(&[1; 1024]).unwrap();
             drop(tx);
         });
-        let sleeper = tid.recv().unwrap();
-        let switches = || {
-            crate::support::until_asleep(sleeper);
-            let status = fs::read_to_string(format!("/proc/self/task/{sleeper}/status")).unwrap();
-            status.lines().find(|line| line.starts_with("voluntary")).unwrap().to_owned()
-        };
-        crate::support::until("the producer is in its long sleep", || {
-            let before = switches();
-            // sleep: the first sleep of a producer ends by itself, after a millisecond
-            thread::sleep(Duration::from_millis(20));
-            switches() == before
-        });
+        let (sleeper, before) = tid.recv().unwrap();
+        // The first sleep of a producer ends by itself, after a millisecond; the second is the long one.
+        until("the producer is in its long sleep", || sleeps(sleeper).unwrap() >= before + 2);
+        until_asleep(sleeper);
         let done = Ring::prune().dir(path).apply().unwrap();
         assert_eq!(done.iter().filter(|one| one.found == Found::DeadSlot).count(), 1, "{done:?}");
         sender.join().unwrap();
@@ -373,8 +368,8 @@ pub(super) fn prune_for_ever(dir: &str) {
     say(&removed.to_string());
 }
 
-/// Two prunes without a pause, beside creators, takers-over and enders: never is a living ring removed, never does
-/// anybody fail, and what nobody holds goes.
+/// Promise: a crash leaves something. Two prunes without a pause, beside creators,
+/// takers-over and enders: never is a living ring removed, never does anybody fail, and what nobody holds goes.
 #[test]
 fn prune_beside_creators() {
     in_time(|| {

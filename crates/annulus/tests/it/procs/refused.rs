@@ -18,7 +18,8 @@ use crate::support::{Dir, in_time, may_do_all};
 
 const NOBODY: u32 = 65534;
 
-/// protocol.md, section 9, the row of observers and the columns of `data`: 0644 and 0600, or 0666 for subscribers.
+/// Promise: an observer would like to write, or a subscriber to write `data`: the kernel refuses, by the modes of the
+/// files alone, which are 0644 for `data`, and for `ctl` 0600, or 0666 where strangers subscribe.
 #[test]
 fn by_the_modes_of_the_files() {
     if !may_do_all() {

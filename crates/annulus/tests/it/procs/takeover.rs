@@ -9,7 +9,7 @@ use annulus::{Record, RecvError};
 
 use super::child::Child;
 use super::roles::record;
-use crate::support::{Dir, Random, in_time, no_forks};
+use crate::support::{Dir, Random, in_time, no_forks, sleeps, thread_id, until, until_asleep};
 
 const KILLS: u64 = 50;
 
@@ -130,7 +130,8 @@ fn a_leftover_is_replaced() {
     }
 }
 
-/// A reader that stays sleeps through the death, and is woken by the next producer.
+/// Promise: a service crashes and starts again. A reader that stays sleeps through the death, and is woken by the
+/// next producer.
 #[test]
 fn a_reader_asleep_over_the_death() {
     in_time(|| {
@@ -140,14 +141,16 @@ fn a_reader_asleep_over_the_death() {
         let rx = dir.open("r").stay().waiting(annulus::Waiting::park_after(0)).subscribe().unwrap();
         let (say, tid) = std::sync::mpsc::channel();
         let reader = thread::spawn(move || {
-            say.send(crate::support::thread_id()).unwrap();
+            say.send(thread_id()).unwrap();
             rx.iter().map(|record| record.unwrap().to_vec()).collect::<Vec<_>>()
         });
-        crate::support::until_asleep(tid.recv().unwrap());
+        let tid = tid.recv().unwrap();
+        until_asleep(tid);
         producer.kill();
-        // Several liveness intervals without a producer.
-        // sleep: that nothing happens meanwhile is what is tested
-        thread::sleep(Duration::from_millis(200));
+        // It looks for a producer once for each liveness interval, and goes to sleep again.
+        let before = sleeps(tid).expect("a reader that has not ended");
+        until("it has looked several times", || sleeps(tid).is_none_or(|now| now >= before + 4));
+        until_asleep(tid);
         assert!(!reader.is_finished());
         let mut tx = dir.open_or_create("r").producer().unwrap();
         tx.send(b"next").unwrap();
@@ -156,8 +159,9 @@ fn a_reader_asleep_over_the_death() {
     });
 }
 
-/// A producer dies after the store that makes a record, or a whole batch, visible, and before it has noted that:
-/// a window too short to be hit by kills, so its words are set back to what they were.
+/// Promise: the producer is killed in the middle of a write: readers see every record that was published, and the
+/// next one goes on with the next number. It dies after the store that makes a record, or a whole batch, visible, and
+/// before it has noted that: a window too short to be hit by kills, so its words are set back to what they were.
 #[test]
 fn a_death_right_after_the_publication() {
     let _alone = no_forks();

@@ -1,13 +1,11 @@
 //! What waiting costs: counted by the kernel, for each blocked thread.
 #![allow(unsafe_code)]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::{Dir, in_time};
 
 const INTERVAL: Duration = Duration::from_millis(100);
-/// How many of them a wait lasts.
-const INTERVALS: u32 = 20;
 /// Wake-ups besides one for each interval: a producer's first sleep is a millisecond, an observer's naps grow from short
 /// ones to the interval, and the first look may be late.
 const FEW: i64 = 16;
@@ -24,8 +22,8 @@ fn used() -> (i64, i64) {
     (usage.ru_nvcsw, micros(usage.ru_utime) + micros(usage.ru_stime))
 }
 
-/// How long each waits.
-const LIMIT: Duration = INTERVAL.saturating_mul(INTERVALS);
+/// How long each waits: intervals enough for those few not to matter.
+const LIMIT: Duration = Duration::from_secs(2);
 
 /// Case 29: an idle reader of every kind and a blocked producer use less than 0.1 % of a processor, and wake up no more
 /// often than the liveness interval asks; with the default way to wait, in which they spin first.
@@ -73,16 +71,14 @@ fn who_waits_costs_nothing() {
     });
 }
 
-/// What a wait to its limit uses.
+/// What a wait to its limit uses, measured against the time that it really took: on a busy machine that is longer.
 fn measured(who: &str, wait: impl FnOnce() -> bool) {
-    let before = used();
+    let (before, begin) = (used(), Instant::now());
     assert!(wait(), "{who} did not wait to the end");
-    let after = used();
+    let (after, took) = (used(), begin.elapsed());
     let (switches, micros) = (after.0 - before.0, after.1 - before.1);
-    eprintln!("{who}: {switches} switches and {micros} us in {LIMIT:?}");
-    assert!(
-        switches <= i64::from(INTERVALS) + FEW,
-        "{who} woke up {switches} times in {INTERVALS} intervals"
-    );
-    assert!(micros * 1000 < LIMIT.as_micros() as i64, "{who} used {micros} us of {LIMIT:?}");
+    eprintln!("{who}: {switches} switches and {micros} us in {took:?}");
+    let intervals = took.as_micros().div_ceil(INTERVAL.as_micros()) as i64;
+    assert!(switches <= intervals + FEW, "{who} woke up {switches} times in {intervals} intervals");
+    assert!(micros * 1000 < took.as_micros() as i64, "{who} used {micros} us of {took:?}");
 }

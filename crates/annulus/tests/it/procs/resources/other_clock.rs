@@ -7,11 +7,9 @@ use std::time::Duration;
 use annulus::{RecvError, RecvTimeoutError, Ring, Waiting};
 
 use crate::procs::child::{Child, listen, say};
-use crate::support::{Dir, LONG, in_time, may_do_all, thread_id};
+use crate::support::{Dir, INTERVALS, LONG, in_time, may_do_all, thread_id};
 
 const INTERVAL: Duration = Duration::from_millis(50);
-/// Within how many of them a death is noticed.
-const INTERVALS: u32 = 20;
 const DAYS: i64 = 10;
 const ROUNDS: u64 = 500;
 
