@@ -573,6 +573,32 @@ pub(crate) mod tests {
         assert_eq!(ring.read_all(Start::Oldest).0, 0);
     }
 
+    /// A reader stands between the producer and more room than it needs: what is retained can still be joined, though the
+    /// reader stands at its boundary.
+    #[test]
+    fn what_is_retained_can_be_joined_beside_a_slow_reader() {
+        for evicts in [false, true] {
+            let mut ring = Ring::new(1024, 3);
+            let mut writer = Writer::create(ring.shape, &ring.shared(), 0, 0, 3);
+            Reader::join(ring.shape, &ring.shared(), &ring.slots[0], Start::Newest).unwrap();
+            for (tail, len) in [(0, 8), (16, 8), (32, 8), (48, 8), (64, 8), (80, 8), (96, 872), (976, 24)] {
+                assert_eq!(writer.tail(), tail);
+                if tail == ring.shape.chunk() {
+                    Reader::join(ring.shape, &ring.shared(), &ring.slots[1], Start::Newest).unwrap();
+                }
+                ring.publish(&mut writer, len).unwrap();
+            }
+            if evicts {
+                assert_eq!(writer.evict(&ring.shared(), 1040), Ok(1));
+            } else {
+                ring.slots[0].vacate();
+                writer.extend(&ring.shared(), 1040).unwrap();
+            }
+            let late = Reader::join(ring.shape, &ring.shared(), &ring.slots[2], Start::Oldest).unwrap();
+            assert_eq!((late.position(), late.sequence()), (64, 4));
+        }
+    }
+
     /// A batch leaves boundaries of its own, which must not stand in for earlier ones in the same sixteenth.
     #[test]
     fn what_a_batch_retains_has_its_boundaries() {

@@ -467,21 +467,25 @@ impl Writer {
         let needed = end + HEADER_BYTES;
         // `needed` is at most a capacity past the tail unless a batch has filled the ring by itself.
         let wanted = needed.saturating_sub(capacity);
-        if given_up == 0 && (self.floor < wanted || self.retained.is_wanted()) {
+        let mut reach = self.tail;
+        if self.retained.is_wanted() || given_up == 0 && self.floor < wanted {
             // A cursor only moves up, so a look without an announcement may refuse: then nothing is taken from those who
             // would join further back, nor from what is retained. For the sake of that, not even the last look is
             // believed: somebody may have joined further back since.
-            let floor = self.look_around(shared, 0);
+            let floor = self.look_around(shared, given_up);
             self.floor = floor.lowest;
             if floor.lowest < wanted {
                 return Err(self.full(floor, wanted));
             }
+            // Nor is more announced than these cursors grant: nobody joins at a boundary that a wish has passed, and
+            // one that is not granted leaves no other in its sixteenth.
+            reach = floor.lowest;
         }
         let tail = Spot { position: self.tail, sequence: self.sequence };
         // A chunk past this record, which may be far past the tail if a batch is being staged.
         let want = needed.max(end + self.shape.chunk());
         let want = self.retained.limit(&self.shape, &shared.view(), tail, needed, want);
-        let want = want.min(self.tail + capacity);
+        let want = want.min(reach + capacity);
         self.retained.leave_all(&self.shape, &shared.view(), tail);
         leave(page, &self.shape, tail);
         if want > self.lease {
