@@ -5,7 +5,8 @@
 //! A lock belongs to the *open file description*, that is to one open(2), and not to a process or a thread:
 //! * two openings of one file conflict even inside one process;
 //! * a duplicate, a descriptor passed over a socket, and one inherited over fork are the *same* owner. As long as
-//!   one of them is open anywhere, the lock lives. Never pass a lock descriptor on. What takes a lock is a
+//!   one of them is open anywhere, the lock lives, and as long as a mapping of it is: mmap(2) keeps the description,
+//!   and a forked child has the mapping. Never pass a lock descriptor on, and map through another. What takes a lock is a
 //!   [`LockFile`], which a forked child has not;
 //! * no pid is involved, so locks work across PID namespaces.
 //!

@@ -520,7 +520,8 @@ fn default_wake() -> Wake {
     }
 }
 
-/// Opens and maps a ring's two files.
+/// Opens and maps a ring's two files. The mapping of `ctl` is of another description than the one that is for locks: a
+/// mapping keeps its description, and a forked child has the mapping.
 pub(crate) fn attach(
     name: &str,
     ring: &RingDir,
@@ -528,9 +529,8 @@ pub(crate) fn attach(
     options: MapOptions,
 ) -> Result<(Memory, File, LockFile), Error> {
     let data = ring.file(DATA, access, name)?;
-    let ctl = ring.lock_file(CTL, name)?;
-    let opened = ctl.file().map_err(|source| Error::io("open the ring", name, source))?;
-    let memory = Memory::attach(name, &data, opened, access, options)?;
+    let (ctl, mapped) = (ring.lock_file(CTL, name)?, ring.file(CTL, OsAccess::ReadWrite, name)?);
+    let memory = Memory::attach(name, &data, &mapped, access, options)?;
     Ok((memory, data, ctl))
 }
 

@@ -73,11 +73,11 @@ impl Object {
     }
 
     /// Opens and maps both parts: what a subscriber needs. Of the two files, both of the object, the second is good for
-    /// the locks of slots.
+    /// the locks of slots, and so not the one that is mapped, which a forked child has.
     pub(crate) fn attach(&self, map: MapOptions) -> Result<(Memory, File, LockFile, Whereabouts), Error> {
         let (data, ctl) = (self.open(OsAccess::Read)?, self.open_for_locks()?);
-        let opened = ctl.file().map_err(|source| self.not_opened(source))?;
-        let memory = Memory::attach(&self.id, &data, opened, OsAccess::Read, in_object(map))?;
+        let mapped = self.open(OsAccess::ReadWrite)?;
+        let memory = Memory::attach(&self.id, &data, &mapped, OsAccess::Read, in_object(map))?;
         Ok((memory, data, ctl, self.whereabouts()?))
     }
 

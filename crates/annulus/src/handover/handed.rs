@@ -69,8 +69,12 @@ impl Handed {
         Ok((memory, self.whereabouts(name)?))
     }
 
+    /// Maps through the description that was handed over, which has no locks: a mapping keeps its description, and a
+    /// forked child has the mapping. Only where there is no other, through the reader's own.
     fn map(&self, name: &str, ctl: &LockFile, map: MapOptions) -> Result<Memory, Error> {
-        let ctl = ctl.file().map_err(|source| Error::io("map the ring", name, source))?;
+        let own = ctl.file().map_err(|source| Error::io("map the ring", name, source))?;
+        let handed = self.ctl();
+        let ctl = handed.as_ref().unwrap_or(own);
         Memory::attach(name, &self.data, ctl, Access::Read, map).map_err(not_a_ring)
     }
 

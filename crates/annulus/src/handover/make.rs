@@ -4,6 +4,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
 use annulus_core::layout::lock_byte;
+use annulus_os::inherit::reopen;
 use annulus_os::place::{anonymous_empty, seal};
 use annulus_os::sys::{available_memory, page_size};
 use annulus_os::{Access, LockFile, Seal, lock};
@@ -104,7 +105,12 @@ impl Spec {
         let (life, owner) = (hold(data, lock_byte::LIFE)?, hold(owner, lock_byte::OWNER)?);
         let map = MapOptions { fresh: true, ..self.map };
         let (data, opened) = (life.file.file().map_err(made)?, ctl.file().map_err(made)?);
-        let memory = Memory::map(name, data, opened, identity, Access::ReadWrite, map)?;
+        // Mapped through descriptions that hold no locks: a mapping keeps its description, and a forked child has the
+        // mapping. Without `/proc` there are no others.
+        let again = [data, opened].map(|file| reopen(file, Access::ReadWrite).ok());
+        let [mapped_data, mapped_ctl] =
+            [again[0].as_ref().unwrap_or(data), again[1].as_ref().unwrap_or(opened)];
+        let memory = Memory::map(name, mapped_data, mapped_ctl, identity, Access::ReadWrite, map)?;
         let writer = self.lay(&memory, 1)?;
         // Mapped first: from now on nobody can map `data` for writing, not even we.
         let sealed = |source| Error::io("seal the ring's memory", name, source);
