@@ -249,10 +249,12 @@ impl Spec {
         let (epoch, life) =
             if producing { (1, Some(ring.begin_life(1, self.data_mode, name)?)) } else { (VACANT, None) };
 
+        // Of another description than the one for locks, as in `attach`.
+        let mapped = ring.file(CTL, OsAccess::ReadWrite, name)?;
         let memory = Memory::map(
             name,
             &data,
-            ctl.file().map_err(made)?,
+            &mapped,
             *identity,
             OsAccess::ReadWrite,
             MapOptions { fresh: true, ..self.map },

@@ -1,5 +1,7 @@
 //! Readers that copy in processes of their own: beside a torrent, beside a killed producer, as another user.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -104,13 +106,14 @@ fn over_takeovers() {
     });
 }
 
-/// How a producer ends, for readers that copy, however they wait: `Closed` if cleanly, else `ProducerLost`, within a few
-/// liveness intervals. All that was sent comes first, and `latest` still has the last record.
+/// Promise: the producer's process ends by `exit`, `_exit`, abort, panic without drops, or is killed: for readers that copy,
+/// however they wait, it is `ProducerLost`, never `Closed`, within 20 liveness intervals; one that ends cleanly is `Closed`. All
+/// that was sent comes first, and `latest` still has the last record.
 /// Case 9: there is a newest record also after the producer was killed.
 #[test]
 fn how_a_producer_ends() {
     for kind in KINDS {
-        for how in ["drop", "kill"] {
+        for how in ["drop", "_exit", "exit", "abort", "panic", "kill"] {
             for waiting in [Waiting::spin(), Waiting::yielding(), Waiting::park_after(0)] {
                 let dir = Dir::new();
                 let mut producer = Child::start("end", &[dir.text(), "r", how]);
@@ -137,13 +140,53 @@ fn how_a_producer_ends() {
                 // It asks once in 64 polls, and then only once per liveness interval.
                 until("it says the end", || rx.try_recv_into(&mut buf) == Err(TryCopyError::Ended(expected)));
                 // Late ones find the same.
-                if how == "kill" {
+                if how != "drop" {
                     let mut late = kind.open(dir.open("r").start(Start::Last(2)));
                     assert_eq!((late.items().len(), late.lost()), (3, 0), "two records and the end");
                 }
             }
         }
     }
+}
+
+/// Promise: a process is stopped (SIGSTOP): a stopped producer is silent, not dead: observers and copying subscribers,
+/// spinning or parked, time out and are told no end; continued, it goes on, and its clean end is `Closed`.
+#[test]
+fn a_stopped_producer_is_silent() {
+    in_time(|| {
+        let dir = Dir::new();
+        let mut producer = Child::start("end", &[dir.text(), "r", "drop"]);
+        producer.expect("ready");
+        let waits = [Waiting::spin(), Waiting::park_after(0)];
+        let readers: Vec<_> = KINDS
+            .into_iter()
+            .flat_map(|kind| waits.map(|waiting| kind.open(dir.open("r").waiting(waiting))))
+            .collect();
+        producer.signal(libc::SIGSTOP);
+        producer.until_state('T');
+        let readers: Vec<_> = readers
+            .into_iter()
+            .map(|mut rx| {
+                thread::spawn(move || {
+                    let waited = rx.recv_timeout(&mut [], LIVENESS * INTERVALS);
+                    assert_eq!(waited, Err(CopyTimeoutError::TimedOut));
+                    rx
+                })
+            })
+            .collect();
+        let readers: Vec<_> = readers.into_iter().map(|reader| reader.join().unwrap()).collect();
+        assert!(dir.open("r").info().unwrap().producer_alive);
+        producer.signal(libc::SIGCONT);
+        producer.tell("go");
+        producer.expect("sent");
+        producer.tell("end");
+        for mut rx in readers {
+            let mut account = Account::new(0);
+            assert_eq!(account.read_all(&mut rx, record), RecvError::Closed);
+            account.balances(3);
+        }
+        producer.ends_well();
+    });
 }
 
 /// The one that an observer notices last: it was parked before the producer died. With a long interval, so that the
@@ -193,7 +236,13 @@ fn a_leftover_is_replaced() {
             producer.tell("go");
             producer.expect("sent");
             producer.kill();
+            let inodes = || ["", "data", "ctl"].map(|file| fs::metadata(dir.file("r", file)).unwrap().ino());
+            let before = inodes();
             let mut tx = dir.create("r").capacity(8192).producer().unwrap();
+            // Another ring: nothing of the old one is used again, which is in use.
+            for (old, new) in before.into_iter().zip(inodes()) {
+                assert_ne!(old, new);
+            }
             tx.send(b"new").unwrap();
             let items = rx.items();
             assert_eq!(items.len(), 4);

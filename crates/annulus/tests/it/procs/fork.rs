@@ -2,6 +2,8 @@
 //! start of another program, so a clean end must not depend on who has copies.
 #![allow(unsafe_code)]
 
+use std::fs;
+use std::io::{self, Read};
 use std::time::Duration;
 
 use annulus::{
@@ -10,7 +12,9 @@ use annulus::{
 };
 
 use super::child::{Child, listen, say};
-use crate::support::Dir;
+use super::forks::{Board, Fork};
+use super::roles::wait_for_ever;
+use crate::support::{Dir, INTERVALS, in_time};
 
 /// A producer that ends cleanly gives the ring up at once, although a child of its process has copies.
 #[test]
@@ -180,6 +184,184 @@ pub(super) fn with_uses(dir: &str) {
     }
     drop(tx);
     assert!(matches!(rx.recv(), Err(RecvError::Closed)));
+}
+
+/// Promise: fork without exec, and the child's handles are errors, those of values like those of bytes; the parent is
+/// unharmed.
+#[test]
+fn a_child_that_uses_its_copies_of_typed_handles() {
+    let dir = Dir::new();
+    let mut child = Child::start("fork-typed", &[dir.text()]);
+    child.expect("all is well");
+    child.ends_well();
+    assert!(dir.entries().is_empty());
+}
+
+/// Forks with every kind of handle of values open and a record held, and lets the child use them all.
+pub(super) fn with_typed(dir: &str) {
+    let open = || Ring::open_typed::<u64>("r").dir(dir).start(Start::Oldest);
+    let mut tx = Ring::create_typed::<u64>("r").dir(dir).capacity(4096).producer().unwrap();
+    tx.send_batch([1, 2]).unwrap();
+    let rx = open().subscribe().unwrap();
+    let mut copying = open().subscribe_copying().unwrap();
+    let mut observer = open().observe().unwrap();
+    let held = rx.recv().unwrap();
+    Fork::new(|| {
+        let (hour, end, mut value) = (Duration::from_secs(3600), RecvError::Forked, 0);
+        assert_eq!(tx.send(&9), Err(SendError::Forked));
+        assert_eq!(tx.try_send(&9), Err(TrySendError::Forked));
+        assert_eq!(tx.send_timeout(&9, hour), Err(SendTimeoutError::Forked));
+        assert_eq!(tx.send_batch([9]), Err(SendError::Forked));
+        assert_eq!(tx.try_send_batch([9]), Err(SendError::Forked));
+        assert_eq!(tx.wait_for_subscribers(1), Err(WaitError::Forked));
+        assert_eq!(tx.wait_for_subscribers_timeout(1, hour), Err(WaitError::Forked));
+        assert_eq!(rx.recv().map(drop).unwrap_err(), end);
+        assert_eq!(rx.try_recv().map(drop).unwrap_err(), TryRecvError::Ended(end));
+        assert_eq!(rx.recv_timeout(hour).map(drop).unwrap_err(), RecvTimeoutError::Ended(end));
+        assert_eq!(rx.iter().next().unwrap().map(drop).unwrap_err(), end);
+        macro_rules! copies {
+            ($rx:expr) => {
+                assert_eq!($rx.recv().map(drop).unwrap_err(), CopyError::Ended(end));
+                assert_eq!($rx.try_recv().map(drop).unwrap_err(), TryCopyError::Ended(end));
+                assert_eq!($rx.recv_timeout(hour).map(drop).unwrap_err(), CopyTimeoutError::Ended(end));
+                assert_eq!($rx.recv_into(&mut value).unwrap_err(), CopyError::Ended(end));
+                assert_eq!($rx.try_recv_into(&mut value).unwrap_err(), TryCopyError::Ended(end));
+                assert_eq!(
+                    $rx.recv_into_timeout(&mut value, hour).unwrap_err(),
+                    CopyTimeoutError::Ended(end)
+                );
+                assert_eq!($rx.latest().map(drop).unwrap_err(), TryCopyError::Ended(end));
+                assert_eq!($rx.latest_into(&mut value).unwrap_err(), TryCopyError::Ended(end));
+                assert_eq!($rx.iter().next().unwrap().map(drop).unwrap_err(), CopyError::Ended(end));
+            };
+        }
+        copies!(copying);
+        copies!(observer);
+        // What a child opens is its own.
+        assert_eq!(open().observe().unwrap().recv().unwrap().payload, 1);
+    })
+    .ends_well();
+    assert_eq!((*held, rx.held_bytes()), (1, 64));
+    drop(held);
+    tx.send(&3).unwrap();
+    assert_eq!([*rx.recv().unwrap(), *rx.recv().unwrap()], [2, 3]);
+    for expected in 1..=3 {
+        assert_eq!(copying.recv().unwrap().payload, expected);
+        assert_eq!(observer.recv().unwrap().payload, expected);
+    }
+    drop(tx);
+    assert_eq!(rx.recv().map(drop).unwrap_err(), RecvError::Closed);
+    say("all is well");
+}
+
+/// Promise: fork without exec, and what only says how to open or to make a ring is as good in the child: what it
+/// opens is the child's own, counts as its own, and goes with it; the parent's stays.
+#[test]
+fn builders_that_are_kept_over_a_fork() {
+    let dir = Dir::new();
+    let mut child = Child::start("fork-builders", &[dir.text()]);
+    child.expect("all is well");
+    child.ends_well();
+    assert!(dir.entries().is_empty());
+}
+
+/// Forks with what opens and makes rings, of which one is the parent's.
+pub(super) fn with_builders(dir: &str) {
+    let liveness = Duration::from_millis(50);
+    let make = |name| Ring::create(name).dir(dir).capacity(4096).liveness(liveness).max_subscribers(2);
+    let (theirs, own, open) = (make("r"), make("own"), Ring::open("r").dir(dir));
+    let mut tx = theirs.clone().producer().unwrap();
+    let rx = open.clone().subscribe().unwrap();
+    let (board, [ready, received]) = (Board::new(), [0, 1]);
+    let child = Fork::new(|| {
+        // Somebody else has it, and that is its parent.
+        assert!(theirs.clone().producer().unwrap_err().is_already_exists());
+        assert!(open.clone().producer().unwrap_err().is_producer_alive());
+        let mut own = own.clone().producer().unwrap();
+        let own_rx = Ring::open("own").dir(dir).subscribe().unwrap();
+        own.send(b"own").unwrap();
+        assert_eq!(&*own_rx.recv().unwrap(), b"own");
+        let rx = open.clone().subscribe().unwrap();
+        assert_eq!(open.clone().subscribe().unwrap_err().kind(), &ErrorKind::NoFreeSlot { slots: 2 });
+        board.count(ready);
+        assert_eq!(&*rx.recv().unwrap(), b"to both");
+        board.count(received);
+        wait_for_ever();
+    });
+    board.until(ready, 1);
+    let places = || -> Vec<(u32, bool)> {
+        let info = open.clone().info().unwrap();
+        info.subscribers.iter().map(|subscriber| (subscriber.pid, subscriber.alive)).collect()
+    };
+    let (us, its) = (std::process::id(), child.0.cast_unsigned());
+    assert_eq!(places(), [(us, true), (its, true)]);
+    assert!(own.clone().producer().unwrap_err().is_already_exists());
+    tx.send(b"to both").unwrap();
+    assert_eq!(&*rx.recv().unwrap(), b"to both");
+    board.until(received, 1);
+    child.kill();
+    assert_eq!(places(), [(us, true), (its, false)]);
+    for n in 0..200_u64 {
+        tx.send_timeout(&n.to_le_bytes(), liveness * INTERVALS).unwrap();
+        assert_eq!(*rx.recv().unwrap(), n.to_le_bytes());
+    }
+    assert_eq!(places(), [(us, true)]);
+    // Over what the child has left.
+    let mut own = own.producer().unwrap();
+    own.send(b"ours").unwrap();
+    say("all is well");
+}
+
+/// Leaves a child behind that sleeps until the test has gone; says its pid.
+pub(super) fn leave_a_child() {
+    // SAFETY: the child makes system calls only. It ends when nobody has the other end of its input any more.
+    match unsafe { libc::fork() } {
+        -1 => panic!("fork: {}", io::Error::last_os_error()),
+        0 => {
+            let _ = io::stdin().lock().read_to_end(&mut Vec::new());
+            // SAFETY: ends the child at once.
+            unsafe { libc::_exit(0) };
+        }
+        child => say(&child.to_string()),
+    }
+}
+
+/// Whether the process is there, and no zombie.
+pub(super) fn is_there(pid: &str) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z')))
+}
+
+/// Holds the first record, and has a child.
+pub(super) fn with_a_sleeper(dir: &str) {
+    let rx = Ring::open("r").dir(dir).subscribe().unwrap();
+    say("joined");
+    let _record = rx.recv().unwrap();
+    leave_a_child();
+    wait_for_ever();
+}
+
+/// Promise: fork without exec: the locks of the parent are not kept alive. A subscriber that holds a record forks a child
+/// that sleeps, and is killed: the blocked producer goes on, and the place is free.
+#[test]
+fn a_killed_subscriber_whose_child_sleeps() {
+    in_time(|| {
+        let (dir, liveness) = (Dir::new(), Duration::from_millis(50));
+        let ring = dir.create("r").capacity(4096).liveness(liveness).max_subscribers(1);
+        let mut tx = ring.producer().unwrap();
+        let mut holder = Child::start("fork-and-hold", &[dir.text()]);
+        holder.expect("joined");
+        tx.send(&[0; 64]).unwrap();
+        let child = holder.hear();
+        while tx.try_send(&[0; 64]).is_ok() {}
+        holder.kill();
+        for _ in 0..200 {
+            tx.send_timeout(&[0; 64], liveness * INTERVALS).unwrap();
+        }
+        assert!(dir.open("r").info().unwrap().subscribers.is_empty());
+        dir.open("r").subscribe().unwrap();
+        assert!(is_there(&child), "the child was there all the time");
+    });
 }
 
 /// A child that has copies of everything and does nothing. Dropped, it is killed.

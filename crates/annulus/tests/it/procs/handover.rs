@@ -1,6 +1,7 @@
 //! Rings without a name, between processes.
 #![allow(unsafe_code)]
 
+mod forked;
 mod hostile;
 
 use std::ffi::CString;
@@ -33,7 +34,10 @@ const STRANGER: (u32, u32) = (1234, 4321);
 
 pub(super) fn role(role: &str, words: &[&str]) {
     match role {
-        "handed-refuse" => refuse_and_keep_nothing(),
+        "handed-refuse" => {
+            refuse_and_keep_nothing();
+            say("all refused");
+        }
         "handed-inherit" => inherit(words[0]),
         "handed-variable" => variable(),
         "handed-family" => family(),
@@ -43,6 +47,9 @@ pub(super) fn role(role: &str, words: &[&str]) {
         "handed-contained" => contained(words[0], words[1], words[2].parse().unwrap()),
         "handed-no-proc" => no_proc(words[0]),
         "handed-scribble-data" => hostile::scribble_data(words[0]),
+        "handed-forked-producer" => forked::producer(words[0], words[1]),
+        "handed-forked-subscriber" => forked::subscriber(words[0]),
+        "handed-forked-keeper" => forked::keeper(),
         "handed-scribble-ctl" => hostile::scribble_ctl(words[0]),
         other => panic!("no role {other}"),
     }
@@ -233,7 +240,11 @@ fn taken_once_and_not_by_a_grandchild() {
 /// Promise: what arrives as a ring and is none is refused, and no descriptor of it stays open.
 #[test]
 fn what_is_refused_leaves_no_descriptor_open() {
-    in_time(|| Child::start("handed-refuse", &[]).ends_well());
+    in_time(|| {
+        let mut child = Child::start("handed-refuse", &[]);
+        child.expect("all refused");
+        child.ends_well();
+    });
 }
 
 /// Hands out a ring, sends some and goes on living.

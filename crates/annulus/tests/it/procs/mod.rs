@@ -12,6 +12,7 @@ mod flow;
 mod fork;
 mod forks;
 mod handover;
+mod heirs;
 mod hostile;
 mod kills;
 mod leftovers;

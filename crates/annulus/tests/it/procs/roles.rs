@@ -7,8 +7,8 @@ use annulus::{Align, Create, FenceMode, Open, RecvError, Ring, Waiting};
 
 use super::child::{ROLE, die_with_parent, listen, say};
 use super::{
-    asleep, containers, copies, doctor, fork, kills, limits, memory, outlived, prune, puppet, races, refused,
-    restart, sandbox, scribbler, strangers, truncated,
+    asleep, containers, copies, doctor, fork, heirs, kills, limits, memory, outlived, prune, puppet, races,
+    refused, restart, sandbox, scribbler, strangers, truncated,
 };
 use crate::support::{LONG, payload, thread_id};
 
@@ -77,6 +77,9 @@ fn role() {
         "resources" => super::resources::role(words),
         "no-descriptors" => limits::no_descriptors(words[0], words[1]),
         "fork" => fork::with_copies(words[0], words[1]),
+        "fork-and-hold" => fork::with_a_sleeper(words[0]),
+        "fork-typed" => fork::with_typed(words[0]),
+        "fork-builders" => fork::with_builders(words[0]),
         "fork-and-use" => fork::with_uses(words[0]),
         "fork-and-drop" => fork::with_drops(words[0]),
         "default-directory" => limits::default_directory(),
@@ -85,6 +88,8 @@ fn role() {
         "sandboxed-receiver" => sandbox::receiver(words[0]),
         "scribble" => scribbler::scribble(words[0], words[1], words[2]),
         "sender" => truncated::sender(words[0]),
+        "reader-of-what-is-cut" => truncated::reader(words[0], words[1]),
+        "heirs" => heirs::heirs(words[0], words[1]),
         "write-what-is-not-ours" => refused::write_what_is_not_ours(words[0], words[1] == "true"),
         "sandboxed-copier" => sandbox::copier(words[0], words[1]),
         "killer" => kills::killer(words[0], words[1].parse().unwrap(), words[2].parse().unwrap()),

@@ -6,23 +6,29 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-use annulus::{CopyError, ErrorKind, RecvError, RecvTimeoutError, Ring};
+use annulus::{CopyError, Error, ErrorKind, RecvError, RecvTimeoutError, Ring, Start, Waiting};
 
 use super::child::{Child, listen, say};
-use crate::copiers::{Account, Kind};
-use crate::support::{Dir, helpful, in_time, payload};
+use crate::copiers::{Account, KINDS, Kind};
+use crate::support::{Dir, INTERVALS, helpful, in_time, payload};
 
 /// How many records this many times round: far more than a ring.
 const LAPS: u64 = 200;
 
+/// What the roles' rings say.
+const LIVENESS: Duration = Duration::from_millis(50);
+
+fn open_file(dir: &Dir, file: &str) -> File {
+    OpenOptions::new().read(true).write(true).open(dir.file("r", file)).unwrap()
+}
+
 fn ctl(dir: &Dir) -> File {
-    OpenOptions::new().read(true).write(true).open(dir.file("r", "ctl")).unwrap()
+    open_file(dir, "ctl")
 }
 
 /// The role: sends a record whenever it is told to.
 pub(super) fn sender(dir: &str) {
-    let mut tx =
-        Ring::create("r").dir(dir).capacity(4096).liveness(Duration::from_millis(50)).producer().unwrap();
+    let mut tx = Ring::create("r").dir(dir).capacity(4096).liveness(LIVENESS).producer().unwrap();
     say("ready");
     while listen() == "send" {
         tx.send(&payload(tx.sequence(), 56)).unwrap();
@@ -52,7 +58,7 @@ fn a_ctl_that_is_cut_off() {
             helpful(&error);
         }
         // An observer does not need it.
-        let mut late = Kind::Observer.open(dir.open("r").start(annulus::Start::Oldest));
+        let mut late = Kind::Observer.open(dir.open("r").start(Start::Oldest));
         tx.tell("send");
         assert_eq!(tx.wait().signal(), Some(libc::SIGBUS), "what is promised is not more than this");
         for rx in [&mut rx, &mut late] {
@@ -99,7 +105,7 @@ fn a_ctl_that_was_cut_off_for_a_moment() {
                     file.set_len(0).unwrap();
                     file.set_len(whole).unwrap();
                 }
-                tx.send_timeout(&payload(n, 56), Duration::from_millis(20)).unwrap();
+                tx.send_timeout(&payload(n, 56), LIVENESS * INTERVALS).unwrap();
                 match in_place.recv_timeout(Duration::ZERO) {
                     Ok(record) => {
                         assert_eq!((record.sequence(), &*record), (next, &payload(next, 56)[..]));
@@ -118,6 +124,105 @@ fn a_ctl_that_was_cut_off_for_a_moment() {
             accounts.iter().for_each(|account| account.balances(before + LAPS));
             let error = dir.open("r").subscribe().unwrap_err();
             assert_eq!(error.kind(), &ErrorKind::NotARing("its ctl file belongs to another ring"));
+        }
+    });
+}
+
+/// The role: reads a record whenever it is told to, in a way of reading.
+pub(super) fn reader(dir: &str, how: &str) {
+    let open = Ring::open("r").dir(dir).waiting(Waiting::park_after(0));
+    if how == "subscribe" {
+        let rx = open.subscribe().unwrap();
+        say("ready");
+        while listen() == "read" {
+            say(&format!("{:?}", rx.recv_timeout(LIVENESS * INTERVALS).map(|record| record.sequence())));
+        }
+    } else {
+        let mut rx = if how == "observe" { KINDS[0] } else { KINDS[1] }.open(open);
+        say("ready");
+        while listen() == "read" {
+            let got = rx.recv_timeout(&mut [0; 56], LIVENESS * INTERVALS);
+            say(&format!("{:?}", got.map(|received| received.sequence)));
+        }
+    }
+}
+
+/// What all are told who come to read a ring, in whatever way.
+fn readers_refused(dir: &Dir) -> Vec<Error> {
+    vec![
+        dir.open("r").subscribe().unwrap_err(),
+        dir.open("r").subscribe_copying().unwrap_err(),
+        dir.open("r").observe().unwrap_err(),
+        dir.open("r").info().unwrap_err(),
+    ]
+}
+
+/// trust.md, "Truncation": `data` can be shortened by its owner's processes alone, and all readers trust them with that. Who
+/// has it mapped ends with SIGBUS at the next look, readers of every kind and the producer, and nobody else: who comes is
+/// told that it is no ring, with any part of it missing and also when it has its length again; and whoever creates it
+/// again has one.
+#[test]
+fn a_data_that_is_cut_off() {
+    in_time(|| {
+        for left in [0, 1, 4096, 8192, 16384] {
+            let dir = Dir::new();
+            let mut tx = Child::start("sender", &[dir.text()]);
+            tx.expect("ready");
+            let mut readers = ["subscribe", "copy", "observe"].map(|how| {
+                let mut rx = Child::start("reader-of-what-is-cut", &[dir.text(), how]);
+                rx.expect("ready");
+                rx
+            });
+            tx.tell("send");
+            tx.expect("sent");
+            for rx in &mut readers {
+                rx.tell("read");
+                rx.expect("Ok(0)");
+            }
+            let data = open_file(&dir, "data");
+            let whole = data.metadata().unwrap().len();
+            data.set_len(left).unwrap();
+            for error in readers_refused(&dir) {
+                assert!(matches!(error.kind(), ErrorKind::NotARing(_)), "{left}: {error}");
+                helpful(&error);
+            }
+            tx.tell("send");
+            assert_eq!(
+                tx.wait().signal(),
+                Some(libc::SIGBUS),
+                "{left}: what is promised is not more than this"
+            );
+            for rx in &mut readers {
+                rx.tell("read");
+                assert_eq!(rx.wait().signal(), Some(libc::SIGBUS), "{left}: what is promised is not more");
+            }
+            let error = dir.open("r").producer().unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::NotARing(_)), "{left}: {error}");
+            // As long as it was, and what was cut off is zeros.
+            data.set_len(whole).unwrap();
+            match left {
+                0 | 1 => {
+                    for error in readers_refused(&dir) {
+                        let told = matches!(error.kind(), ErrorKind::NotARing(_));
+                        assert!(told, "{left}: {error}");
+                        helpful(&error);
+                    }
+                }
+                // It says what it is, and the rest may be anything: an error, or a reader that gets nothing of it.
+                _ => {
+                    for mut rx in KINDS.into_iter().filter_map(|kind| kind.try_open(dir.open("r")).ok()) {
+                        rx.recv_timeout(&mut [0; 56], LIVENESS * INTERVALS).unwrap_err();
+                    }
+                    if let Ok(rx) = dir.open("r").subscribe() {
+                        rx.recv_timeout(LIVENESS * INTERVALS).map(drop).unwrap_err();
+                    }
+                    _ = dir.open("r").info().map(|info| format!("{info:?}"));
+                }
+            }
+            let mut tx = dir.create("r").capacity(4096).producer().unwrap();
+            let rx = dir.open("r").subscribe().unwrap();
+            tx.send(b"again").unwrap();
+            assert_eq!(&*rx.recv().unwrap(), b"again");
         }
     });
 }

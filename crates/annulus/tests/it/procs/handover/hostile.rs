@@ -5,15 +5,17 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use annulus::handover::{self, Offer, Peers, Reason};
-use annulus::{CopyTimeoutError, RecvError, RecvTimeoutError, Waiting, Wake};
+use annulus::{CopyError, CopyTimeoutError, ErrorKind, Open, RecvError, RecvTimeoutError, Waiting, Wake};
 
 use super::super::child::{Child, listen, say};
 use super::{CAPACITY, INTERVAL, INTERVALS, bind, connect, new_socket, receive, send, small};
-use crate::copiers::{Account, KINDS};
+use crate::copiers::{Account, Copier, KINDS};
 use crate::handover::{CTL, DATA, memfd, reason, reopened, ring, send_with};
 use crate::support::{LONG, Random, in_time, payload};
 
@@ -138,37 +140,108 @@ pub(super) fn scribble_ctl(socket: &str) {
     }
 }
 
-/// A receiver that writes anything to `ctl`: copying readers get no torn record and exact losses, and the producer goes on.
+/// What calls that wait are given.
+const BRIEF: Duration = Duration::from_millis(2);
+
+/// What the call returns, which must be soon.
+#[track_caller]
+fn brisk<T>(what: &str, call: impl FnOnce() -> T) -> T {
+    let begin = Instant::now();
+    let got = call();
+    assert!(begin.elapsed() < INTERVAL * INTERVALS, "{what}: {:?}", begin.elapsed());
+    got
+}
+
+/// Reads as a reader that copies, to its end, which must be a clean one. Nothing is torn, and every loss exact.
+fn copy_all(mut rx: Copier, record: impl Fn(u64) -> Vec<u8>) -> Account {
+    let (mut account, mut buf) = (Account::new(0), Vec::new());
+    loop {
+        let got = match brisk("recv", || rx.recv_into_timeout(&mut buf, BRIEF)) {
+            Ok(received) => Ok(received),
+            Err(CopyTimeoutError::TimedOut) => continue,
+            Err(CopyTimeoutError::Lagged(lost)) => Err(CopyError::Lagged(lost)),
+            Err(CopyTimeoutError::Ended(end)) => Err(CopyError::Ended(end)),
+            Err(other) => panic!("{other}"),
+        };
+        if let Some(end) = account.enter(got, &buf, &record) {
+            assert_eq!(end, RecvError::Closed);
+            return account;
+        }
+    }
+}
+
+/// Comes, borrows and leaves, until it is over; says how many records it saw. What they say may change, since whoever
+/// may write `ctl` can free them; that they are the ring's own memory may not.
+fn borrow_all(open: &Open, over: &AtomicBool) -> u64 {
+    let mut seen = 0;
+    while !over.load(Ordering::Relaxed) {
+        let rx = match brisk("subscribe", || open.clone().subscribe()) {
+            Ok(rx) => rx,
+            Err(error) => {
+                let known = matches!(error.kind(), ErrorKind::Corrupt(_) | ErrorKind::NoFreeSlot { .. });
+                assert!(known, "{error}");
+                continue;
+            }
+        };
+        for _ in 0..50 {
+            match brisk("recv_timeout in place", || rx.recv_timeout(BRIEF)) {
+                Ok(record) => {
+                    assert!(record.len() <= CAPACITY);
+                    std::hint::black_box(record.iter().fold(0, |sum: u8, byte| sum.wrapping_add(*byte)));
+                    seen += 1;
+                }
+                Err(RecvTimeoutError::TimedOut) => {}
+                Err(_) => break,
+            }
+        }
+        brisk("leave", || drop(rx));
+    }
+    seen
+}
+
+/// Promise: a receiver that writes anything to `ctl`: copying readers get no torn record and exact losses, those that
+/// borrow stay in the ring's memory, the producer goes on, and no call of any of them takes longer than 20 liveness
+/// intervals beyond the time that it was given.
 #[test]
 fn a_receiver_that_scribbles_in_ctl() {
     in_time(|| {
         let name = new_socket();
         let listener = bind(&name);
-        let len_of = |n: u64| (n * 53 % 300) as usize;
+        let record = |n: u64| payload(n, (n.wrapping_mul(53) % 300) as usize);
         // Semaphores are for those who trust each other: see the guide.
-        let ring = small("wild").max_subscribers(4).liveness(Duration::from_millis(1)).wake(Wake::Futex);
-        let mut tx = ring.producer().unwrap();
+        let mut tx = small("wild").max_subscribers(4).wake(Wake::Futex).producer().unwrap();
         let mut scribbler = Child::start("handed-scribble-ctl", &[&name]);
         send(&listener.accept().unwrap().0, tx.offer().unwrap());
         let open = tx.offer().unwrap().open().waiting(Waiting::park_after(0));
         let readers = KINDS.map(|kind| kind.open(open.clone()));
         scribbler.expect("scribbling");
-        let readers = readers.map(|mut rx| {
-            thread::spawn(move || {
-                let mut account = Account::new(0);
-                let end = account.read_all(&mut rx, |n| payload(n, len_of(n)));
-                assert_eq!(end, RecvError::Closed);
-                account
-            })
-        });
-        for n in 0..10_000 {
-            tx.send_timeout(&payload(n, len_of(n)), LONG / 2).unwrap();
+        let readers = readers.map(|rx| thread::spawn(move || copy_all(rx, record)));
+        let over = Arc::new(AtomicBool::new(false));
+        let borrower = {
+            let (open, over) = (open.clone(), Arc::clone(&over));
+            thread::spawn(move || borrow_all(&open, &over))
+        };
+        let begin = Instant::now();
+        while begin.elapsed() < INTERVAL * INTERVALS {
+            let bytes = record(tx.sequence());
+            _ = brisk("try_send", || tx.try_send(&bytes));
+            let bytes = record(tx.sequence());
+            _ = brisk("send_timeout", || tx.send_timeout(&bytes, BRIEF));
+            _ = brisk("info", || open.clone().info().map(|info| format!("{info:?}")));
         }
-        drop(tx);
-        for reader in readers {
-            reader.join().unwrap().balances(10_000);
-        }
+        assert!(tx.sequence() > 0, "nothing was sent");
         scribbler.kill();
+        over.store(true, Ordering::Relaxed);
+        assert!(borrower.join().unwrap() > 0, "nothing was borrowed");
+        // What it left behind stops nobody.
+        for n in tx.sequence()..tx.sequence() + 200 {
+            tx.send_timeout(&record(n), INTERVAL * INTERVALS).unwrap();
+        }
+        let published = tx.sequence();
+        brisk("drop", || drop(tx));
+        for reader in readers {
+            reader.join().unwrap().balances(published);
+        }
     });
 }
 
