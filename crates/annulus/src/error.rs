@@ -345,7 +345,7 @@ impl fmt::Display for Error {
                 write!(f, "its {what} says what no producer writes; end its processes and create it again")
             }
             ErrorKind::Handover(reason) => reason.fmt(f),
-            ErrorKind::System(step) => write!(f, "could not {step}"),
+            ErrorKind::System(step) => write!(f, "could not {step}; see what the system says, and try again"),
         }?;
         match &self.source {
             Some(source) => write!(f, " ({source})"),

@@ -388,11 +388,13 @@ impl Visit<'_> {
                     error.kind(),
                     ErrorKind::NotARing(_) | ErrorKind::Corrupt(_) | ErrorKind::LayoutVersion { .. }
                 );
-                let kept = (!is_known || !self.wishes.unreadable).then(|| {
-                    format!(
+                let kept = match (is_known, self.wishes.unreadable) {
+                    (true, true) => None,
+                    (true, false) => Some(format!(
                         "{error}; whether it is persistent cannot be told: remove it with `.unreadable(true)`"
-                    )
-                });
+                    )),
+                    (false, _) => Some(format!("{error}; mend that, and prune again")),
+                };
                 return (Found::Unreadable, kept, "it cannot be read, and no producer has it".to_owned());
             }
         };
