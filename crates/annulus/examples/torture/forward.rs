@@ -98,10 +98,17 @@ impl Forward {
     /// over for others only when it has, with a record behind it.
     fn tamper(&mut self, frame: Frame, at: usize, header: usize) -> io::Result<()> {
         let Some(plot) = &mut self.plot else { return Ok(()) };
+        // What is behind these begins anew, so nobody can tell that a record before them is missing: another one then.
+        let hides = matches!(frame, Frame::Newest { .. } | Frame::Opened { .. } | Frame::Ended { .. });
+        if plot.done && plot.what == Sabotage::Drop && hides {
+            (plot.done, plot.left) = (false, 1);
+            return Ok(());
+        }
         let len = self.gathered.len() - at - header;
         let fits = match frame {
             Frame::Got { .. } => plot.what != Sabotage::Tear || len > 0,
-            Frame::Held { .. } => plot.what != Sabotage::Tear,
+            // One that is missing here would be released later, and that would be what shows.
+            Frame::Held { .. } => plot.what == Sabotage::Double,
             Frame::Released { .. } => plot.what == Sabotage::Tear && len > 0,
             _ => false,
         };
