@@ -14,7 +14,7 @@ use annulus_os::{Birth, LockFile, sys};
 use crate::bells::{ReaderBell, RoomBell};
 use crate::clock::Timekeeper;
 use crate::error::{CopyError, CopyTimeoutError, RecvError, TryCopyError, at_home};
-use crate::life::{Life, unlock_slot};
+use crate::life::{Life, leave_slot};
 use crate::memory::{DataMemory, Memory};
 use crate::received::{Received, Target};
 use crate::registry::Name;
@@ -390,10 +390,7 @@ impl Drop for Copier {
         if let Mapped::Seat(seat) = &self.mapped
             && self.birth.is_this_process()
         {
-            seat.slot().vacate();
-            when_empty(seat.memory.ctl(), &RoomBell::of(&seat.memory));
-            // The lock goes with the file at the latest; freeing the slot's word comes before either.
-            let _ = unlock_slot(&seat.ctl, seat.slot);
+            leave_slot(&seat.memory, &seat.ctl, seat.slot);
         }
     }
 }

@@ -5,10 +5,13 @@ use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::time::{Duration, Instant};
 
+use annulus_core::doorbell::when_empty;
 use annulus_core::layout::{ProducerPage, lock_byte};
 use annulus_os::{LockFile, lock};
 
+use crate::bells::RoomBell;
 use crate::error::RecvError;
+use crate::memory::Memory;
 use crate::registry::Name;
 use crate::whereabouts::{Sign, Whereabouts};
 
@@ -183,6 +186,14 @@ pub(crate) fn try_lock_slot(ctl: &LockFile, slot: u32) -> std::io::Result<bool> 
 /// Gives a slot's lock back.
 pub(crate) fn unlock_slot(ctl: &LockFile, slot: u32) -> std::io::Result<()> {
     lock::unlock(ctl, lock_byte::SLOTS + u64::from(slot))
+}
+
+/// Gives a subscriber's slot back: its word first, then whoever waits for room or for readers is rung, whose wait its
+/// cursor may have been, then the lock, which goes with the file at the latest.
+pub(crate) fn leave_slot(memory: &Memory, ctl: &LockFile, slot: u32) {
+    memory.slots()[slot as usize].vacate();
+    when_empty(memory.ctl(), &RoomBell::of(memory));
+    let _ = unlock_slot(ctl, slot);
 }
 
 /// Whether a slot's lock is held, through a description that is not its owner's.

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use annulus_core::doorbell::when_empty;
 use annulus_core::history::{Damaged, Resume, Start};
 use annulus_core::ladder::Waiting;
 use annulus_core::layout::{Options, SlotKind};
@@ -14,14 +13,13 @@ use annulus_core::observer::Observer as Core;
 use annulus_core::reader::JoinFailed;
 use annulus_os::{Access as OsAccess, LockFile, fork, place::facts_of, sys};
 
-use crate::bells::RoomBell;
 use crate::clock::Timekeeper;
 use crate::copier::{Copier, Seat};
 use crate::create::{Existing, Spec, TypeWish};
 use crate::error::{Error, ErrorKind};
 use crate::handover::Handed;
 use crate::info::Info;
-use crate::life::{Life, try_lock_slot, unlock_slot};
+use crate::life::{Life, leave_slot, try_lock_slot, unlock_slot};
 use crate::make::{TRIES, attach, gone};
 use crate::memory::{DataMemory, MapOptions, Memory};
 use crate::object::Object;
@@ -379,10 +377,8 @@ impl OpenSpec {
         match Core::join(shape, seat.memory.shared(), seat.slot(), self.start) {
             Ok(core) => Ok(Copier::subscriber(seat, core, life, keeper, self.waiting, self.resume)),
             Err(failed) => {
-                seat.slot().vacate();
                 // The cursor was somewhere, and a dead owner's before: the producer may have waited for either.
-                when_empty(seat.memory.ctl(), &RoomBell::of(&seat.memory));
-                let _ = unlock_slot(&seat.ctl, seat.slot);
+                leave_slot(&seat.memory, &seat.ctl, seat.slot);
                 Err(join_failed(failed, &self.name))
             }
         }
@@ -462,9 +458,7 @@ impl OpenSpec {
         // Last: whoever has a slot is counted on.
         let slot = take_slot(&self.name, &memory, &ctl, kind)?;
         if life.is_leaving(&ctl) {
-            memory.slots()[slot as usize].vacate();
-            when_empty(memory.ctl(), &RoomBell::of(&memory));
-            let _ = unlock_slot(&ctl, slot);
+            leave_slot(&memory, &ctl, slot);
             return Ok(None);
         }
         Ok(Some((life, keeper, Seat { memory, slot, ctl })))

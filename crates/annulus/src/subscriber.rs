@@ -14,7 +14,7 @@ use annulus_os::{Birth, LockFile, sys};
 use crate::bells::{ReaderBell, RoomBell};
 use crate::clock::Timekeeper;
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError, at_home};
-use crate::life::{Life, unlock_slot};
+use crate::life::{Life, leave_slot};
 use crate::memory::Memory;
 use crate::record::Record;
 use crate::registry::Name;
@@ -417,10 +417,7 @@ impl Drop for Subscriber {
         if !self.birth.is_this_process() {
             return;
         }
-        self.slot().vacate();
-        when_empty(self.memory.ctl(), &RoomBell::of(&self.memory));
-        // The lock goes with the file at the latest; freeing the slot's word comes before either.
-        let _ = unlock_slot(&self.ctl, self.slot);
+        leave_slot(&self.memory, &self.ctl, self.slot);
     }
 }
 

@@ -6,9 +6,9 @@ use super::{Opinion, Patient, broken, bytes, fine, not_known, not_tried, warning
 use crate::error::{Error, ErrorKind};
 use crate::registry::{Home, OWNER, RingDir, random};
 
-/// No ring fits in less: its identity, a page of records, its slots.
 /// A byte of `owner` whose lock means nothing.
 const SPARE: u64 = 2;
+/// No ring fits in less: its identity, a page of records, its slots.
 const SMALLEST: u64 = 64 << 10;
 
 impl Patient {
