@@ -128,7 +128,7 @@ impl Copying {
 
 #[test]
 fn an_honoured_cursor_misses_nothing() {
-    model(|| {
+    model(1900, || {
         let (ring, writer, mut copying) = ring(32);
         let producer = producing(&ring, writer, &[Policy::Wait; 3]);
         copying.read_to(3);
@@ -150,17 +150,17 @@ fn evicted(resume: Resume, steps: usize) {
 
 #[test]
 fn an_evicted_subscriber_is_told_its_loss() {
-    model(|| evicted(Resume::Oldest, 3));
+    model(1800, || evicted(Resume::Oldest, 3));
 }
 
 #[test]
 fn an_evicted_subscriber_goes_on_at_the_tail() {
-    model(|| evicted(Resume::Newest, 3));
+    model(1900, || evicted(Resume::Newest, 3));
 }
 
 #[test]
 fn a_subscriber_that_joined_again_is_waited_for() {
-    model_within(2, || {
+    model_within(2, 220, || {
         let (ring, mut writer, mut copying) = ring(32);
         publish(&ring, &mut writer, Policy::Wait);
         // The first loss, and the new place.
@@ -175,7 +175,7 @@ fn a_subscriber_that_joined_again_is_waited_for() {
 /// It joins again while the producer, which does not know, asks for room.
 #[test]
 fn joining_again_beside_a_running_producer() {
-    model_within(2, || {
+    model_within(2, 26_000, || {
         let (ring, mut writer, mut copying) = ring(32);
         publish(&ring, &mut writer, Policy::Wait);
         publish(&ring, &mut writer, Policy::Evict);
@@ -208,12 +208,12 @@ fn joining_beside_eviction(steps: usize, start: Start) {
 
 #[test]
 fn joining_at_the_tail_beside_eviction() {
-    model_within(2, || joining_beside_eviction(1, Start::Newest));
+    model_within(2, 10_000, || joining_beside_eviction(1, Start::Newest));
 }
 
 #[test]
 fn joining_at_the_oldest_record_beside_eviction() {
-    model_within(1, || joining_beside_eviction(1, Start::Oldest));
+    model_within(1, 3800, || joining_beside_eviction(1, Start::Oldest));
 }
 
 /// Somebody moves the cursor while producer and subscriber move.
@@ -246,22 +246,22 @@ fn moved(steps: usize, cursor: u64) {
 
 #[test]
 fn a_cursor_moved_to_nowhere() {
-    model_within(2, || moved(1, u64::MAX));
+    model_within(2, 5100, || moved(1, u64::MAX));
 }
 
 #[test]
 fn a_cursor_moved_into_the_future() {
-    model_within(2, || moved(1, 1 << 40));
+    model_within(2, 5100, || moved(1, 1 << 40));
 }
 
 #[test]
 fn a_cursor_moved_forward() {
-    model_within(2, || moved(1, 24));
+    model_within(2, 5100, || moved(1, 24));
 }
 
 #[test]
 fn a_cursor_moved_beside_every_record() {
-    model_within(2, || moved(1, 12));
+    model_within(2, 3000, || moved(1, 12));
 }
 
 /// Moved by a step between the subscriber's own, so that more records fit into the model.
@@ -285,19 +285,19 @@ fn moved_between(cursor: u64, steps: [usize; 2], policies: &'static [Policy]) {
 
 #[test]
 fn a_cursor_moved_back_between_records() {
-    model_within(1, || moved_between(0, [1, 1], &[Policy::Evict; 2]));
+    model_within(1, 1700, || moved_between(0, [1, 1], &[Policy::Evict; 2]));
 }
 
 #[test]
 fn a_cursor_moved_forward_between_records() {
-    model_within(1, || moved_between(48, [0, 2], &[Policy::Evict; 2]));
+    model_within(1, 6600, || moved_between(48, [0, 2], &[Policy::Evict; 2]));
 }
 
 /// The subscriber never moves: the producer goes on all the same.
 #[test]
 fn a_cursor_from_the_future_holds_nobody_back() {
     for cursor in [u64::MAX, u64::MAX - 8, 1 << 62, 25, 72] {
-        model_within(2, move || {
+        model_within(2, 4, move || {
             let (ring, mut writer, mut copying) = ring(32);
             publish(&ring, &mut writer, Policy::Wait);
             ring.shared().slots[0].cursor.preset(cursor);

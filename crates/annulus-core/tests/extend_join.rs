@@ -59,12 +59,12 @@ fn join_while_publishing(start: u64, records: u64, joiners: usize) {
 
 #[test]
 fn a_joiner_misses_nothing_after_it_has_joined() {
-    model(|| join_while_publishing(0, 4, 1));
+    model(92_000, || join_while_publishing(0, 4, 1));
 }
 
 #[test]
 fn positions_and_sequences_near_the_32_bit_wrap() {
-    model(|| join_while_publishing((1 << 32) - 32, 3, 1));
+    model(10_000, || join_while_publishing((1 << 32) - 32, 3, 1));
 }
 
 /// A subscriber that joins at an older place while the producer asks for that room. Two of four records are there.
@@ -128,35 +128,35 @@ fn join_late(begin: u64, start: fn(u64) -> Start) {
 
 #[test]
 fn joins_at_the_oldest_record() {
-    model_within(2, || join_late(0, |_| Start::Oldest));
+    model_within(2, 2800, || join_late(0, |_| Start::Oldest));
 }
 
 #[test]
 fn joins_at_the_last_record() {
-    model_within(2, || join_late(0, |_| Start::Last(1)));
+    model_within(2, 2800, || join_late(0, |_| Start::Last(1)));
 }
 
 #[test]
 fn joins_at_a_sequence() {
-    model_within(2, || join_late(0, |first| Start::Sequence(first + 1)));
+    model_within(2, 2400, || join_late(0, |first| Start::Sequence(first + 1)));
 }
 
 #[test]
 fn joins_at_a_sequence_to_come() {
-    model_within(2, || join_late(0, |first| Start::Sequence(first + 3)));
+    model_within(2, 690, || join_late(0, |first| Start::Sequence(first + 3)));
 }
 
 #[test]
 fn joins_late_near_the_32_bit_wrap() {
-    model_within(1, || join_late((1 << 32) - 64, |_| Start::Oldest));
-    model_within(1, || join_late((1 << 32) - 64, |first| Start::Sequence(first + 3)));
+    model_within(1, 360, || join_late((1 << 32) - 64, |_| Start::Oldest));
+    model_within(1, 150, || join_late((1 << 32) - 64, |first| Start::Sequence(first + 3)));
 }
 
 /// One subscriber reads in place and leaves; the next takes its slot, as behind the slot's lock, and joins further on.
 /// The producer may see no cursor but the second's, and waits for the reads of the first all the same.
 #[test]
 fn a_slot_changes_hands() {
-    model(|| {
+    model(21_000, || {
         let ring = Arc::new(Ring::of(64, 1));
         let mut writer = Writer::create(ring.shape, &ring.shared(), 0, 0, 0);
         let shared = ring.shared();
@@ -205,5 +205,5 @@ fn a_slot_changes_hands() {
 #[cfg(not(loom))]
 #[test]
 fn two_joiners() {
-    model(|| join_while_publishing(0, 5, 2));
+    model(1, || join_while_publishing(0, 5, 2));
 }

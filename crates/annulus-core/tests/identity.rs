@@ -10,7 +10,7 @@ use common::{Arc, model, relax, thread};
 
 #[test]
 fn the_magic_comes_last() {
-    model(|| {
+    model(9, || {
         let ctl = Arc::new(CtlHead::default());
         let creator = {
             let ctl = ctl.clone();

@@ -37,13 +37,13 @@ fn consume(ring: &Ring, reader: &Reader, pins: &PinBits) -> Option<u64> {
 
 #[test]
 fn every_record_once_in_order_over_two_laps() {
-    model(|| stream(32, 4));
+    model(1200, || stream(32, 4));
 }
 
 /// One look at the cursor allows several records, without a fence between them.
 #[test]
 fn one_asking_covers_several_records() {
-    model(|| stream(64, 6));
+    model(490_000, || stream(64, 6));
 }
 
 fn stream(capacity: u64, records: u64) {
@@ -75,7 +75,7 @@ fn stream(capacity: u64, records: u64) {
 
 #[test]
 fn a_batch_is_visible_at_once() {
-    model(|| {
+    model(9, || {
         let ring = Arc::new(Ring::new(1));
         let mut writer = Writer::create(ring.shape, &ring.shared(), 0, 0, 0);
         let reader =
@@ -113,7 +113,7 @@ fn a_batch_is_visible_at_once() {
 
 #[test]
 fn the_end_comes_after_the_last_record() {
-    model(|| {
+    model(35, || {
         let ring = Arc::new(Ring::new(1));
         let mut writer = Writer::create(ring.shape, &ring.shared(), 0, 0, 0);
         ring.shared().producer.state.set(RingState::Open.to_word());

@@ -177,18 +177,18 @@ fn sleepers(records: u64, light: Light, heavy: Heavy) {
 
 #[test]
 fn a_reader_asleep_on_its_semaphore_is_woken_by_each_record() {
-    model(|| sleepers(2, Light::Full, Heavy::Full));
+    model(980, || sleepers(2, Light::Full, Heavy::Full));
 }
 
 #[test]
 fn a_reader_asleep_on_its_semaphore_is_woken_over_the_asymmetric_fence() {
-    model(|| sleepers(2, Light::Compiler, Heavy::Barrier));
+    model(980, || sleepers(2, Light::Compiler, Heavy::Barrier));
 }
 
 /// Empty records in the smallest ring: the fourth waits for the first. The reader goes to sleep too.
 #[test]
 fn a_producer_blocked_on_its_semaphore_is_woken_by_a_release() {
-    model(|| {
+    model(8100, || {
         let (ring, mock) = scene(1);
         let mut writer = Writer::create(ring.shape, &ring.shared(), 0, 0, 0);
         let reader = join(&ring, 0);
@@ -209,7 +209,7 @@ fn a_producer_blocked_on_its_semaphore_is_woken_by_a_release() {
 
 #[test]
 fn one_wake_reaches_the_semaphores_of_two_slots() {
-    model(|| {
+    model(2200, || {
         let (ring, mock) = scene(2);
         let mut writer = Writer::create(ring.shape, &ring.shared(), 0, 0, 0);
         let asleep = [0, 1].map(|slot| {
@@ -249,7 +249,7 @@ fn dead_waker(wake: fn(&CtlHead, &ReaderSemaphores<'_, Dead>)) {
 
 #[test]
 fn a_semaphore_that_a_dead_waker_did_not_post_to_is_posted_to_by_the_next() {
-    model(|| {
+    model(120, || {
         dead_waker(|ctl, park| {
             wake_readers(ctl, park);
         });
@@ -258,7 +258,7 @@ fn a_semaphore_that_a_dead_waker_did_not_post_to_is_posted_to_by_the_next() {
 
 #[test]
 fn nor_is_a_semaphore_forgotten_by_one_who_died_waking_everyone() {
-    model(|| dead_waker(|ctl, park| wake_everyone(ctl, park)));
+    model(130, || dead_waker(|ctl, park| wake_everyone(ctl, park)));
 }
 
 /// A process that dies before it posts.
@@ -304,7 +304,7 @@ impl<F: Fn()> Semaphores for TimesOut<'_, F> {
 /// However many waits end without the posts that were meant for them, and whoever has the slot.
 #[test]
 fn posts_do_not_pile_up_in_a_semaphore() {
-    model(|| {
+    model(1, || {
         let (ring, mock) = scene(1);
         let (shared, waker) = (ring.shared(), readers(&ring, None, &mock));
         let bell = shared.ctl.rings.futex();
@@ -334,7 +334,7 @@ fn posts_do_not_pile_up_in_a_semaphore() {
 /// A new owner's first sleeps: what the dead one left is gone, and not for its own declaration.
 #[test]
 fn what_a_dead_owner_left_in_its_semaphore_is_taken() {
-    model(|| {
+    model(1, || {
         let (ring, mock) = scene(1);
         let (shared, waker) = (ring.shared(), readers(&ring, None, &mock));
         let (slot, bell) = (&shared.slots[0], shared.ctl.rings.futex());
@@ -354,7 +354,7 @@ fn what_a_dead_owner_left_in_its_semaphore_is_taken() {
 
 #[test]
 fn a_bell_that_has_moved_lets_nobody_sleep_on_a_semaphore() {
-    model(|| {
+    model(1, || {
         let (ring, mock) = scene(1);
         let shared = ring.shared();
         let awake = TimesOut(&mock, || panic!("it slept"));
@@ -374,7 +374,7 @@ fn a_bell_that_has_moved_lets_nobody_sleep_on_a_semaphore() {
 
 #[test]
 fn only_semaphores_of_sleepers_are_posted_to_and_no_more_than_asked() {
-    model(|| {
+    model(1, || {
         let (ring, mock) = scene(4);
         let shared = ring.shared();
         let (bell, waker) = (shared.ctl.rings.futex(), readers(&ring, None, &mock));
@@ -399,7 +399,7 @@ fn only_semaphores_of_sleepers_are_posted_to_and_no_more_than_asked() {
 /// counts.
 #[test]
 fn garbage_beside_a_semaphore_costs_a_wake_at_most() {
-    model(|| {
+    model(1, || {
         let (ring, mock) = scene(1);
         let shared = ring.shared();
         let (bell, waker) = (shared.ctl.rings.futex(), readers(&ring, None, &mock));

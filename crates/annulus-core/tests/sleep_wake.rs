@@ -78,18 +78,18 @@ fn sleepers(records: u64, light: Light, heavy: Heavy) {
 
 #[test]
 fn a_sleeping_reader_is_woken_by_each_record() {
-    model(|| sleepers(2, Light::Full, Heavy::Full));
+    model(680, || sleepers(2, Light::Full, Heavy::Full));
 }
 
 #[test]
 fn a_sleeping_reader_is_woken_over_the_asymmetric_fence() {
-    model(|| sleepers(2, Light::Compiler, Heavy::Barrier));
+    model(680, || sleepers(2, Light::Compiler, Heavy::Barrier));
 }
 
 /// Empty records in the smallest ring: the fourth waits for the first. The reader goes to sleep too.
 #[test]
 fn a_blocked_producer_is_woken_by_a_release() {
-    model(|| {
+    model(6200, || {
         let ring = Arc::new(Ring::new(1));
         let park = Arc::new(Futex::default());
         let mut writer = Writer::create(ring.shape, &ring.shared(), 0, 0, 0);

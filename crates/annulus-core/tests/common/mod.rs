@@ -15,30 +15,41 @@ pub use loom::{sync::Arc, thread};
 #[cfg(not(loom))]
 pub use std::{sync::Arc, thread};
 
-/// Runs a scenario: all its executions under loom, some thousand times as stress.
-pub fn model(scenario: impl Fn() + Sync + Send + 'static) {
-    #[cfg(loom)]
-    loom::model(scenario);
-    #[cfg(not(loom))]
-    for _ in 0..2000 {
-        scenario();
-    }
+/// Runs a scenario: all its executions under loom, some thousand times as stress. Under loom fewer executions than
+/// `floor` fail: a model that explores nothing shows nothing.
+pub fn model(floor: u64, scenario: impl Fn() + Sync + Send + 'static) {
+    model_within(usize::MAX, floor, scenario);
 }
 
 /// The same for a scenario that is too large for every interleaving: with so many preemptions at most. What a weak
 /// machine may do with loads and stores costs none, and is explored in full.
-pub fn model_within(preemptions: usize, scenario: impl Fn() + Sync + Send + 'static) {
-    #[cfg(loom)]
-    {
-        let mut builder = loom::model::Builder::new();
-        let asked = builder.preemption_bound.unwrap_or(preemptions);
-        builder.preemption_bound = Some(asked.min(preemptions));
-        builder.check(scenario);
-    }
-    #[cfg(not(loom))]
-    {
-        let _ = preemptions;
-        model(scenario);
+#[cfg(loom)]
+pub fn model_within(preemptions: usize, floor: u64, scenario: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    let asked = builder.preemption_bound.unwrap_or(usize::MAX);
+    builder.preemption_bound = Some(asked.min(preemptions)).filter(|bound| *bound != usize::MAX);
+    let explored = std::sync::Arc::new(std::sync::Mutex::new(0));
+    let count = explored.clone();
+    builder.check(move || {
+        *count.lock().unwrap() += 1;
+        scenario();
+    });
+    let explored: u64 = *explored.lock().unwrap();
+    println!("explored {explored} executions of {}", std::thread::current().name().unwrap_or("a model"));
+    // Floors are for the bound that `cargo xtask loom` sets; and mutated code has other executions.
+    let holds =
+        asked >= preemptions.min(3) && std::env::var_os("ANNULUS_MODEL_FLOORS").is_none_or(|v| v != "off");
+    assert!(
+        !holds || explored >= floor,
+        "only {explored} executions were explored, and {floor} are the floor"
+    );
+}
+
+/// The same, as stress.
+#[cfg(not(loom))]
+pub fn model_within(_: usize, _: u64, scenario: impl Fn() + Sync + Send + 'static) {
+    for _ in 0..2000 {
+        scenario();
     }
 }
 
