@@ -10,6 +10,7 @@ mod faults;
 mod git;
 mod habits;
 mod manifest;
+mod models;
 mod orderings;
 mod places;
 mod promises;
@@ -53,13 +54,14 @@ impl Report {
     }
 }
 
-const CHECKS: [fn(&Tree, &mut Report); 14] = [
+const CHECKS: [fn(&Tree, &mut Report); 15] = [
     deps::places,
     deps::reasons,
     places::check,
     places::floor,
     sizes::check,
     orderings::check,
+    models::check,
     edges::check,
     faults::check,
     unsafe_code::check,
