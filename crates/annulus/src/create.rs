@@ -291,7 +291,8 @@ impl<P: ?Sized> Create<P> {
 
     /// Modes of the files that readers open (`data`) and that subscribers write (`ctl`): 0640 and 0660 unless
     /// said. They are what they say, whatever the umask; the directory's own mode decides too. `ctl` cannot be for reading
-    /// only: a read lock on its bytes would be enough to keep subscribers from their slots.
+    /// only: a read lock on its bytes would be enough to keep subscribers from their slots. A `data` that others may write
+    /// is read by copying only: see [`OthersWrite`](crate::ErrorKind::OthersWrite).
     pub fn permissions(mut self, data: u32, ctl: u32) -> Self {
         (self.spec.data_mode, self.spec.ctl_mode) = (data, ctl);
         self

@@ -138,6 +138,12 @@ pub enum ErrorKind {
         /// The user.
         uid: u32,
     },
+    /// Users other than the ring's own may write its records, by the mode of their file: so they are not lent in place,
+    /// whomever one trusts.
+    OthersWrite {
+        /// The mode.
+        mode: u32,
+    },
     /// This process is a forked child of the one that has the handle.
     Forked,
     /// A word of the ring says what no producer writes.
@@ -300,6 +306,11 @@ impl fmt::Display for Error {
                 f,
                 "it belongs to uid {uid}; read copies with `subscribe_copying` or `observe`, or name that user with \
                  `.trust_uid({uid})` if its processes may write what you read in place"
+            ),
+            ErrorKind::OthersWrite { mode } => write!(
+                f,
+                "the mode of its records, 0{mode:o}, lets others write them; read copies with `subscribe_copying` or \
+                 `observe`, or have that taken away (`.permissions(..)` when it is made, or chmod)"
             ),
             ErrorKind::CopyingOnly => {
                 f.write_str("it lends no records in place; read copies with `subscribe_copying` or `observe`")

@@ -350,13 +350,16 @@ impl OpenSpec {
         let name = &self.name;
         let (life, keeper, seat) = self.take_seat(Purpose::Read, SlotKind::InPlace, |memory, data| {
             let facts = facts_of(data).map_err(|source| Error::io("look at the ring", name, source))?;
-            // In an object whoever may write its `ctl` part may write records, too.
-            let others_write = self.object.is_some() && facts.mode & 0o022 != 0;
             let giver = self.handed.as_ref().and_then(|handed| handed.giver()).unwrap_or(facts.uid);
             for uid in [facts.uid, giver] {
-                if !self.access.trusts(uid) || others_write {
+                if !self.access.trusts(uid) {
                     return Err(Error::of(ErrorKind::Untrusted { uid }, name));
                 }
+            }
+            // What is handed over is sealed: there the mode permits nothing. (In an object whoever may write its `ctl`
+            // part may write records, too.)
+            if self.handed.is_none() && facts.mode & 0o022 != 0 {
+                return Err(Error::of(ErrorKind::OthersWrite { mode: facts.mode & 0o777 }, name));
             }
             if memory.identity().options.has(Options::NO_IN_PLACE) {
                 return Err(Error::of(ErrorKind::CopyingOnly, name));

@@ -186,6 +186,27 @@ fn modes() {
     assert_eq!(dir.entries(), ["r"]);
 }
 
+/// Records that users other than the ring's own may write are not lent in place, whomever one trusts; they are copied.
+#[test]
+fn records_that_others_may_write() {
+    for mode in [0o660, 0o602, 0o666] {
+        let dir = Dir::new();
+        let mut tx = dir.create("r").permissions(mode, 0o660).producer().unwrap();
+        let error = dir.open("r").trust_uid(0).subscribe().unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::OthersWrite { mode });
+        helpful(&error);
+        let (mut copies, mut observer) =
+            (dir.open("r").subscribe_copying().unwrap(), dir.open("r").observe().unwrap());
+        tx.send(b"copied").unwrap();
+        let mut buf = [0; 8];
+        assert_eq!(copies.recv(&mut buf).unwrap().len, 6);
+        assert_eq!(observer.recv(&mut buf).unwrap().len, 6);
+        // As soon as nobody else may, they are lent.
+        fs::set_permissions(dir.file("r", "data"), fs::Permissions::from_mode(0o644)).unwrap();
+        dir.open("r").subscribe().unwrap();
+    }
+}
+
 /// An option's text says its range.
 fn helpful_option(error: &annulus::Error) {
     assert!(error.to_string().contains("0600 to 0777"), "{error}");

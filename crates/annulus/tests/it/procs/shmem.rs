@@ -210,7 +210,7 @@ fn waited_for_and_not_trusted() {
     assert!(std::os::unix::fs::MetadataExt::blocks(&facts) * 512 >= 1 << 17);
     std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o660)).unwrap();
     let refused = Ring::open_in(&shmem).subscribe().unwrap_err();
-    assert!(matches!(refused.kind(), ErrorKind::Untrusted { .. }), "{refused}");
+    assert!(matches!(refused.kind(), ErrorKind::OthersWrite { mode: 0o660 }), "{refused}");
     assert!(Ring::open_in(&shmem).subscribe_copying().is_ok());
 }
 
