@@ -1,9 +1,15 @@
 //! The one primitive by which payload moves into the ring, and out of it where the producer may be overwriting.
 //!
 //! An observer may be reading what is overwritten, so every byte of a record is written, and by observers read, by
-//! something that counts as atomic: relaxed words when short; above that a block of assembly. A block of assembly
-//! that makes only byte-wise accesses is a legal implementation of relaxed byte atomics, which a racing `memcpy`
-//! is not. Elsewhere than on x86-64, and under Miri: words.
+//! something that counts as atomic: relaxed words when short; above that a block of assembly. Elsewhere than on x86-64,
+//! and under Miri: words.
+//!
+//! A block of assembly counts as any Rust code that could do what it does, and here that is code of relaxed words, too:
+//! all that it touches in the ring is whole, aligned words. A word that it stores a byte at a time is stored once with
+//! each further byte in it, which nobody but the only writer could do; a word that it loads a byte at a time is loaded
+//! once for each. So nothing in the ring is ever accessed atomically at two sizes, which would be a race although each
+//! access is atomic: an observer's look at a header may fall on payload, and its copy on headers.
+//! A racing `memcpy` counts as nothing of the kind.
 #![allow(unsafe_code)]
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]

@@ -13,6 +13,8 @@ use crate::copy::{copy_in, copy_out};
 use crate::header::HEADER_BYTES;
 use crate::layout::{CtlHead, ProducerPage, Slot};
 use crate::words::Header;
+#[cfg(not(loom))]
+use crate::words::mirror_fence;
 
 /// Record space of some capacity, a power of two, addressed by position.
 pub trait Memory: Copy {
@@ -166,10 +168,15 @@ impl Memory for Mirror<'_> {
     #[inline]
     fn write(&self, position: u64, payload: &[u8]) {
         assert!(payload.len() as u64 <= self.mask, "a record is never longer than the ring");
+        // The only stores at second addresses are these. What the producer's own thread stored before at the first (a
+        // word of a claim, a header of a batch that was dropped), or does there next (a header, a word of a claim that
+        // is read back), may be of the same bytes, and stays on its side.
+        mirror_fence();
         // SAFETY: the masked place is aligned, and the payload, rounded up to 8, at most a capacity long, so
         // it ends within the second half. One producer writes; `payload` is memory of this process, and the
         // constructor's contract keeps references out of the mapping.
         unsafe { copy_in(self.base.add((position & self.mask) as usize), payload) }
+        mirror_fence();
     }
 }
 

@@ -487,6 +487,14 @@ pub fn light_fence() {
     compiler_fence(Ordering::SeqCst);
 }
 
+/// Between accesses to one byte at its two addresses in a mirror: keeps the compiler from exchanging them, for which
+/// two addresses are two places. The processor goes by the place itself. Makes no instruction.
+#[cfg(not(loom))]
+#[inline]
+pub(crate) fn mirror_fence() {
+    compiler_fence(Ordering::SeqCst);
+}
+
 word! {
     /// Whether somebody sleeps on the semaphore beside it: 0 no; 1 yes; 2 yes, and a waker has taken the
     /// declaration, so it posts, or died before it could. Set by the sleeper, taken by whoever wakes it.
