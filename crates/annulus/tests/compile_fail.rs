@@ -1,4 +1,4 @@
-//! What must not be a payload does not compile, and its error says what to do.
+//! What must not be a payload does not compile, and its error says what to do; nor does what the handles exclude.
 //!
 //! `TRYBUILD=overwrite cargo test -p annulus --test compile_fail` writes the expected errors anew, for another
 //! compiler in `rust-toolchain.toml` or another wording; read the difference before it goes in.
@@ -12,4 +12,11 @@ fn only_plain_bytes_are_payloads() {
     if cfg!(feature = "zerocopy-08") {
         cases.compile_fail("tests/compile_fail/zerocopy_08/*.rs");
     }
+}
+
+/// Promise: two producers of one handle, a record kept longer than its subscriber, a handle used by two threads and the
+/// like do not compile. What each handle may do instead stands in `pass/handles.rs`.
+#[test]
+fn misused_handles() {
+    trybuild::TestCases::new().compile_fail("tests/compile_fail/handles/*.rs");
 }
