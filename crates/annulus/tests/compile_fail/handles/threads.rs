@@ -1,31 +1,40 @@
 //! A producer is one, a reader is one, and a record stays with the thread that reads.
+//!
+//! `std::thread` asks for the same two traits; asked this way the compiler does not list the fields that have them not.
 
-use std::thread;
+use annulus::{
+    Claim, CopyingSubscriber, Observer, Producer, Record, Subscriber, TypedProducer, TypedRecord, TypedSubscriber,
+};
 
-use annulus::{Observer, Producer, Record, Subscriber};
-
-fn a_producer_shared_between_threads(tx: &Producer) {
-    thread::scope(|scope| {
-        scope.spawn(|| tx.sequence());
-    });
+trait FromManyThreads {
+    fn is_used_by_many_threads(&self) {}
 }
 
-fn a_subscriber_shared_between_threads(rx: &Subscriber) {
-    thread::scope(|scope| {
-        scope.spawn(|| drop(rx.recv()));
-    });
+impl<T: Sync> FromManyThreads for T {}
+
+trait FromAnotherThread: Sized {
+    fn moves_to_another_thread(self) {}
 }
 
-fn an_observer_shared_between_threads(rx: &Observer) {
-    thread::scope(|scope| {
-        scope.spawn(|| rx.sequence());
-    });
+impl<T: Send> FromAnotherThread for T {}
+
+fn shared(tx: &Producer, rx: &Subscriber, observer: &Observer, copies: &CopyingSubscriber, claim: &Claim<'_>) {
+    tx.is_used_by_many_threads();
+    rx.is_used_by_many_threads();
+    observer.is_used_by_many_threads();
+    copies.is_used_by_many_threads();
+    claim.is_used_by_many_threads();
 }
 
-fn a_record_sent_to_another_thread(record: Record<'_>) {
-    thread::scope(|scope| {
-        scope.spawn(move || drop(record));
-    });
+fn shared_typed(tx: &TypedProducer<u64>, rx: &TypedSubscriber<u64>) {
+    tx.is_used_by_many_threads();
+    rx.is_used_by_many_threads();
+}
+
+fn sent(record: Record<'_>, value: TypedRecord<'_, u64>) {
+    // In tuples: what these lend could go.
+    (record,).moves_to_another_thread();
+    (value,).moves_to_another_thread();
 }
 
 fn main() {}
