@@ -2,7 +2,7 @@
 //!
 //! An observer may be reading what is overwritten, so every byte of a record is written, and by observers read, by
 //! something that counts as atomic: relaxed words when short; above that a block of assembly. Elsewhere than on x86-64,
-//! and under Miri: words.
+//! under Miri, and under `--cfg annulus_words`, which is for testing that: words.
 //!
 //! A block of assembly counts as any Rust code that could do what it does, and here that is code of relaxed words, too:
 //! all that it touches in the ring is whole, aligned words. A word that it stores a byte at a time is stored once with
@@ -12,15 +12,15 @@
 //! A racing `memcpy` counts as nothing of the kind.
 #![allow(unsafe_code)]
 
-#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[cfg(all(target_arch = "x86_64", not(any(miri, annulus_words))))]
 use crate::fault::point;
 use crate::words::Header;
 
 /// From here on a loop over 16-byte registers is faster than words.
-#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[cfg(all(target_arch = "x86_64", not(any(miri, annulus_words))))]
 const WIDE_FROM: usize = 64;
 /// From here on the processor's own string copy is.
-#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[cfg(all(target_arch = "x86_64", not(any(miri, annulus_words))))]
 const STRING_FROM: usize = 1024;
 
 /// Copies `src` to `dst`, and zeros after it up to the next multiple of 8 when `src` ends within a word.
@@ -31,7 +31,7 @@ const STRING_FROM: usize = 1024;
 /// meanwhile; others may read only atomically or not at all; `src` does not overlap it.
 #[inline]
 pub(crate) unsafe fn copy_in(dst: *mut u8, src: &[u8]) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    #[cfg(all(target_arch = "x86_64", not(any(miri, annulus_words))))]
     if src.len() >= WIDE_FROM {
         point("copy_in");
         let wide = if src.len() >= STRING_FROM { src.len() & !7 } else { src.len() & !63 };
@@ -59,7 +59,7 @@ pub(crate) unsafe fn copy_in(dst: *mut u8, src: &[u8]) {
 /// as [`copy_in`] does; `dst` does not overlap it.
 #[inline]
 pub(crate) unsafe fn copy_out(dst: &mut [u8], src: *const u8) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    #[cfg(all(target_arch = "x86_64", not(any(miri, annulus_words))))]
     if dst.len() >= WIDE_FROM {
         let string = dst.len() >= STRING_FROM;
         let wide = if string { dst.len() & !7 } else { dst.len() & !63 };
@@ -148,7 +148,7 @@ fn last_word(bytes: &[u8]) -> u64 {
 /// # Safety
 ///
 /// As [`copy_in`], with `len` a positive multiple of 64.
-#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[cfg(all(target_arch = "x86_64", not(any(miri, annulus_words))))]
 #[inline]
 unsafe fn wide_copy(dst: *mut u8, src: *const u8, len: usize) {
     debug_assert!(len > 0 && len.is_multiple_of(64));
@@ -184,7 +184,7 @@ unsafe fn wide_copy(dst: *mut u8, src: *const u8, len: usize) {
 /// # Safety
 ///
 /// As [`copy_in`].
-#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[cfg(all(target_arch = "x86_64", not(any(miri, annulus_words))))]
 #[inline]
 unsafe fn string_copy(dst: *mut u8, src: *const u8, len: usize) {
     // SAFETY: reads and writes `len` bytes, in bounds by contract; the direction flag is clear, as the ABI

@@ -183,7 +183,7 @@ impl Memory for Mirror<'_> {
 /// Asks the processor to fetch a word's line for writing. A hint, and nothing where there is none.
 #[inline]
 pub(crate) fn fetch_line<T>(word: &T) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    #[cfg(all(target_arch = "x86_64", not(any(miri, annulus_words))))]
     // SAFETY: a prefetch reads and writes no memory in the sense of the language, and never faults.
     unsafe {
         core::arch::asm!(

@@ -7,7 +7,8 @@ use annulus_core::writer::Room;
 use crate::producer::Producer;
 
 /// Room for one record, from [`Producer::claim`]. What was written when [`commit`](Claim::commit) is called is
-/// the record; dropped without it, there is none.
+/// the record; dropped without it, there is none. What is written is copied, since an observer may be reading what was there:
+/// nothing lends the room itself (*Soundness* in the book, "Memory that other processes change").
 #[derive(Debug)]
 #[must_use = "a claim that is dropped sends nothing; call `.commit()`"]
 pub struct Claim<'a> {

@@ -16,7 +16,7 @@ use crate::copies::copying_reader;
 /// That the ring's owner does not shorten its files, which the kernel answers with SIGBUS. Whatever else the producer or
 /// other readers write: lost records, exactly counted, late wakes, and from the producer wrong bytes; never torn ones.
 /// On a ring of [`Wake::Semaphore`](crate::Wake::Semaphore) also that nobody overwrites its semaphores: the C library
-/// may end this process then.
+/// may end this process then. Why the copy is no data race: *Soundness* in the book, "The copy".
 ///
 /// # Examples
 ///

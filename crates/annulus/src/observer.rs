@@ -20,7 +20,8 @@ use crate::copies::copying_reader;
 /// # What is assumed of other processes
 ///
 /// That the ring's owner does not shorten its file, which the kernel answers with SIGBUS. Whatever else they write: wrong
-/// bytes at most, see [`RecvError::Corrupt`](crate::RecvError::Corrupt).
+/// bytes at most, see [`RecvError::Corrupt`](crate::RecvError::Corrupt). Why the copy is no data race: *Soundness* in the
+/// book, "The copy".
 ///
 /// # Examples
 ///

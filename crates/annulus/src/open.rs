@@ -247,7 +247,8 @@ impl Open {
     /// # Errors
     ///
     /// [`NotFound`](ErrorKind::NotFound), [`NoFreeSlot`](ErrorKind::NoFreeSlot),
-    /// [`Untrusted`](ErrorKind::Untrusted) if the ring is another user's, [`CopyingOnly`](ErrorKind::CopyingOnly),
+    /// [`Untrusted`](ErrorKind::Untrusted) if the ring is another user's, [`OthersWrite`](ErrorKind::OthersWrite) if others
+    /// may write its records, [`CopyingOnly`](ErrorKind::CopyingOnly),
     /// [`StartGone`](ErrorKind::StartGone) if it shall start with a sequence that is gone,
     /// [`PermissionDenied`](ErrorKind::PermissionDenied), [`NotARing`](ErrorKind::NotARing),
     /// [`LayoutVersion`](ErrorKind::LayoutVersion), [`Corrupt`](ErrorKind::Corrupt).
@@ -260,7 +261,7 @@ impl Open {
     ///
     /// # Errors
     ///
-    /// As [`subscribe`](Open::subscribe), but for `Untrusted`, `CopyingOnly` and `StartGone`.
+    /// As [`subscribe`](Open::subscribe), but for `Untrusted`, `OthersWrite`, `CopyingOnly` and `StartGone`.
     pub fn subscribe_copying(self) -> Result<CopyingSubscriber, Error> {
         self.spec.subscribe_copying().map(CopyingSubscriber)
     }

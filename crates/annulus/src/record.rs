@@ -10,7 +10,8 @@ use annulus_core::reader::Held;
 use crate::subscriber::Subscriber;
 
 /// A record, borrowed where it lies: a slice of the ring. Its space goes back to the producer when it is
-/// dropped; until then the producer does not overwrite it.
+/// dropped; until then the producer does not overwrite it. Why that is no data race: *Soundness* in the book, "Records that
+/// are borrowed".
 pub struct Record<'a> {
     subscriber: &'a Subscriber,
     held: Held,

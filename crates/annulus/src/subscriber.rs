@@ -38,7 +38,8 @@ const LONGEST_PAUSE: u64 = 64;
 ///
 /// A record is a slice of memory that the producer's process has mapped writable: in-place reading is offered
 /// only for rings of one's own user, of root, and of users named by [`trust_uid`](crate::Open::trust_uid). Other
-/// subscribers of the ring can free what this one borrows, if they write what this library would not.
+/// subscribers of the ring can free what this one borrows, if they write what this library would not. The argument is in
+/// the book: *Soundness*, "Records that are borrowed".
 ///
 /// # Examples
 ///
@@ -127,8 +128,8 @@ impl Subscriber {
 
     /// The next record; waits for it.
     ///
-    /// The record is borrowed in place, and the producer may not overwrite it until it is dropped. A parked
-    /// reader costs one wake per liveness interval.
+    /// The record is borrowed in place, and the producer may not overwrite it until it is dropped (*Soundness* in the book
+    /// says why). A parked reader costs one wake per liveness interval.
     ///
     /// # Errors
     ///

@@ -9,7 +9,8 @@ use crate::payload::{Payload, as_ref};
 use crate::record::Record;
 
 /// A record of a ring of values, borrowed where it lies: the value itself. Its space goes back to the producer when it
-/// is dropped; until then the producer does not overwrite it.
+/// is dropped; until then the producer does not overwrite it. Why that is no data race: *Soundness* in the book, "Records
+/// that are borrowed".
 ///
 /// # Examples
 ///
