@@ -153,6 +153,28 @@ fn fill_many(tx: &mut Producer) -> bool {
     (0..1000).all(|_| tx.try_send(&[1; 56]).is_ok())
 }
 
+/// Nothing rests on a destructor: a claim that is forgotten sends nothing, and a record that is forgotten holds the
+/// producer back, whatever else is given back, until its subscriber goes.
+#[test]
+fn what_is_forgotten() {
+    let dir = Dir::new();
+    let (mut tx, rx) = ring(&dir, 4096, Align::Line);
+    let mut claim = tx.claim(56).unwrap();
+    claim.write_at(0, &[9; 56]);
+    std::mem::forget(claim);
+    tx.send(&[1; 8]).unwrap();
+    let record = rx.recv().unwrap();
+    assert_eq!((&*record, record.sequence()), (&[1; 8][..], 0));
+    std::mem::forget(record);
+    fill(&mut tx);
+    while let Ok(record) = rx.try_recv() {
+        assert_eq!(*record, [1; 56]);
+    }
+    assert!(matches!(tx.try_send(&[2; 56]), Err(TrySendError::Full(_))));
+    drop(rx);
+    assert!(fill_many(&mut tx));
+}
+
 /// Case 10: a reader that panics with a record in its hands frees the producer.
 #[test]
 fn a_reader_that_panics_frees_the_producer() {
