@@ -322,21 +322,22 @@ impl Observer {
                 }
             };
             // The word is stored after the header: what this reader has had may be newer.
-            let known = match (known, self.last) {
+            let last = self.last.filter(|last| !self.is_over(view, last.position));
+            let known = match (known, last) {
                 (Some(known), Some(last)) if last.sequence > known.sequence => Some(last),
                 (known, last) => known.or(last),
             };
             let boundary = match known {
                 Some(known) => known,
                 None => match tail(&self.shape, view) {
-                    // It was passed; or, stored before the tail, it has come meanwhile and is not behind that tail.
-                    Ok(_) if page.newest.look() != NOWHERE => continue,
                     Ok(tail) => tail,
                     Err(Damaged(_)) => return Sight::Damaged,
                 },
             };
             match self.walk(view, boundary, &mut steps) {
                 Sight::Lapped => {}
+                // It was passed, and none is behind that tail; or, stored before the tail, it has come meanwhile.
+                Sight::Empty if page.newest.look() != NOWHERE => {}
                 sight => return sight,
             }
         }
@@ -525,6 +526,32 @@ mod tests {
                 ring.page.newest.preset(begin[0]);
                 assert_eq!(observer.newest(&ring.view()), Sight::Record(seen));
                 ring.page.newest.preset(ring.places[&(writer.sequence() - 1)]);
+            }
+        }
+    }
+
+    /// As while a producer stands still between its stores: the word's record was passed, and so was the last that this
+    /// reader took, but the tail leads to the next.
+    #[test]
+    fn the_newest_record_behind_one_that_was_passed() {
+        for begin in beginnings(1024) {
+            for taken in [false, true] {
+                let (mut ring, mut writer) = ring(0, begin, 1);
+                let mut observer = Observer::start(ring.shape, &ring.view(), Start::Oldest).unwrap();
+                assert_eq!(taken.then(|| take(&ring, &mut observer)), taken.then_some(Some(begin[1])));
+                let tail = writer.tail();
+                ring.publish(&mut writer, ring.shape.max_len() as usize).unwrap();
+                let newest = ring.page.newest.glance();
+                assert_eq!((tail, newest), (ring.places[&(begin[1] + 1)], tail));
+                ring.page.newest.preset(begin[0]);
+                ring.page.tail.preset(tail);
+                let Sight::Record(seen) = observer.newest(&ring.view()) else { panic!("{taken}") };
+                assert_eq!(seen.spot, Spot { position: tail, sequence: begin[1] + 1 });
+                // And one that was passed with nothing behind it is gone.
+                ring.page.newest.preset(newest);
+                ring.page.tail.preset(writer.tail());
+                writer.claim(&ring.shared(), ring.shape.max_len()).unwrap();
+                assert_eq!(observer.newest(&ring.view()), Sight::Lapped);
             }
         }
     }
