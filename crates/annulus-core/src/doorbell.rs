@@ -11,10 +11,11 @@
 
 use core::time::Duration;
 
-use crate::layout::CtlHead;
-use crate::memory::fetch_line;
+use crate::layout::{CtlHead, ProducerPage, RingState, Slot};
+use crate::memory::{Memory, Shared, fetch_line};
 use crate::sync::FutexWord;
 use crate::words::{full_fence, light_fence};
+use crate::writer::Writer;
 
 /// The readers' bit among the sleepers.
 pub const READERS: u32 = 1;
@@ -106,6 +107,28 @@ pub fn wake_everyone(ctl: &CtlHead, park: &impl Park) {
     park.wake(ctl.rings.futex(), u32::MAX, u32::MAX);
 }
 
+/// A producer's first words on a ring that had one before, whose records it has taken over, and whose end may have
+/// come at any instruction: waiting for room, or between taking the sleepers' declarations and waking them.
+pub fn succeed(ctl: &CtlHead, page: &ProducerPage, epoch: u64, park: &impl Park) {
+    stop_waiting(ctl);
+    page.epoch.raise(epoch);
+    page.state.set(RingState::Open.to_word());
+    wake_everyone(ctl, park);
+}
+
+/// A producer's last words: the state, then the wake. It drops its locks after them, so that a reader that finds the
+/// lock free finds the state too.
+pub fn end<M: Memory>(writer: &mut Writer, shared: &Shared<'_, M>, park: &impl Park) {
+    writer.close(shared);
+    wake_everyone(shared.ctl, park);
+}
+
+/// Whether the ring has ended or has another producer than that of `epoch`, which a reader about to sleep looks at
+/// beside the next header.
+pub fn has_turned(page: &ProducerPage, epoch: u64) -> bool {
+    page.state.look() != RingState::Open.to_word() || page.epoch.look() != epoch
+}
+
 /// Puts a reader to sleep unless `look`, the last look at header, licence, state and epoch, says not to.
 pub fn sleep_as_reader(
     ctl: &CtlHead,
@@ -180,6 +203,13 @@ pub fn when_empty(ctl: &CtlHead, park: &impl Park) {
     if ctl.blocked.peek().is_some() {
         wake_producer(ctl, park);
     }
+}
+
+/// Frees a slot, by its owner that leaves or by a reaper, either of which holds its lock and gives that back
+/// afterwards; and wakes the producer, whose wait the slot's cursor may have been.
+pub fn leave(ctl: &CtlHead, slot: &Slot, park: &impl Park) {
+    slot.vacate();
+    when_empty(ctl, park);
 }
 
 #[cold]

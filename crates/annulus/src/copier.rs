@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use annulus_core::doorbell::{Heavy, Slept, after_release, sleep_as_reader, when_empty};
+use annulus_core::doorbell::{Heavy, Slept, after_release, has_turned, sleep_as_reader, when_empty};
 use annulus_core::history::{Damaged, Resume};
 use annulus_core::ladder::Waiting;
-use annulus_core::layout::{Identity, RingState, Slot};
+use annulus_core::layout::{Identity, Slot};
 use annulus_core::memory::{Mirror, View};
 use annulus_core::observer::{Lapped, Observer as Core, Seen, Sight};
 use annulus_os::{Birth, LockFile, sys};
@@ -372,9 +372,7 @@ impl Copier {
     /// Whether a reader about to sleep should not.
     fn has_news(&self) -> bool {
         let view = self.mapped.view();
-        self.core.is_ready(&view)
-            || view.producer.state.look() != RingState::Open.to_word()
-            || view.producer.epoch.look() != self.life.epoch()
+        self.core.is_ready(&view) || has_turned(view.producer, self.life.epoch())
     }
 }
 

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::time::{Duration, Instant};
 
-use annulus_core::doorbell::when_empty;
+use annulus_core::doorbell::leave;
 use annulus_core::layout::{ProducerPage, lock_byte};
 use annulus_os::{LockFile, lock};
 
@@ -191,8 +191,7 @@ pub(crate) fn unlock_slot(ctl: &LockFile, slot: u32) -> std::io::Result<()> {
 /// Gives a subscriber's slot back: its word first, then whoever waits for room or for readers is rung, whose wait its
 /// cursor may have been, then the lock, which goes with the file at the latest.
 pub(crate) fn leave_slot(memory: &Memory, ctl: &LockFile, slot: u32) {
-    memory.slots()[slot as usize].vacate();
-    when_empty(memory.ctl(), &RoomBell::of(memory));
+    leave(memory.ctl(), &memory.slots()[slot as usize], &RoomBell::of(memory));
     let _ = unlock_slot(ctl, slot);
 }
 

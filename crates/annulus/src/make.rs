@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::fs::File;
 use std::time::Duration;
 
-use annulus_core::doorbell::{stop_waiting, wake_everyone};
+use annulus_core::doorbell::{succeed, wake_everyone};
 use annulus_core::fault::point;
 use annulus_core::layout::{
     CLAIM_WORDS_DEFAULT, Counter, Identity, Options, RECORDS_OFFSET_MIN, RingState, SCHEMA_MAX, SLOTS_MAX,
@@ -396,16 +396,11 @@ impl Spec {
         let writer = Writer::take_over(identity.shape, shared, identity.retain)
             .map_err(|Damaged(what)| corrupt(what))?;
         let life = begin_life(epoch)?;
-        // The one before may have died waiting.
-        stop_waiting(shared.ctl);
         self.sign(memory);
         if before != VACANT {
             shared.producer.count(Counter::Takeovers, 1);
         }
-        shared.producer.epoch.raise(epoch);
-        shared.producer.state.set(RingState::Open.to_word());
-        // The producer before may have died between taking the sleepers' declarations and waking them.
-        wake_everyone(shared.ctl, &ReaderBell::of(memory));
+        succeed(shared.ctl, shared.producer, epoch, &ReaderBell::of(memory));
         Ok((writer, life))
     }
 

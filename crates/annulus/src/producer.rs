@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
-use annulus_core::doorbell::{Light, approach, someone_sleeps, wake_everyone, wake_readers};
+use annulus_core::doorbell::{Light, approach, end, someone_sleeps, wake_readers};
 use annulus_core::ladder::Waiting;
 use annulus_core::layout::{Counter, FenceMode, Options};
 use annulus_core::memory::{Mirror, Shared};
@@ -488,9 +488,8 @@ impl Drop for Producer {
         if !self.birth.is_this_process() {
             return;
         }
-        // The state first, then the wake, then the locks: a reader that finds the lock free finds the state too.
-        self.writer.close(self.memory.shared());
-        wake_everyone(self.memory.ctl(), &ReaderBell::of(&self.memory));
+        // Before the locks.
+        end(&mut self.writer, self.memory.shared(), &ReaderBell::of(&self.memory));
         if !self.memory.identity().options.has(Options::PERSISTENT) {
             self.holdings.whereabouts.retire();
         }

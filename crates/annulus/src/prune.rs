@@ -15,7 +15,7 @@
 
 use std::path::PathBuf;
 
-use annulus_core::doorbell::when_empty;
+use annulus_core::doorbell::leave;
 use annulus_core::layout::{Identity, Options};
 use annulus_os::{Access as OsAccess, Kind, sys};
 
@@ -464,9 +464,8 @@ impl Visit<'_> {
                 // Under the lock the slot is nobody's, and stays so until it is unlocked.
                 let is_dead = !slot.is_free();
                 if is_dead {
-                    slot.vacate();
                     // The producer may have waited for its cursor.
-                    when_empty(memory.ctl(), &RoomBell::of(&memory));
+                    leave(memory.ctl(), slot, &RoomBell::of(&memory));
                 }
                 let _ = unlock_slot(&ctl, i);
                 if !is_dead {

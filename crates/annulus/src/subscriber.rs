@@ -4,10 +4,10 @@ use std::cell::Cell;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use annulus_core::doorbell::{Heavy, Slept, after_release, sleep_as_reader, when_empty};
+use annulus_core::doorbell::{Heavy, Slept, after_release, has_turned, sleep_as_reader, when_empty};
 use annulus_core::history::Start;
 use annulus_core::ladder::Waiting;
-use annulus_core::layout::{FenceMode, Identity, RingState, Slot};
+use annulus_core::layout::{FenceMode, Identity, Slot};
 use annulus_core::reader::{Held, JoinFailed, Look, Passed, Pins, Reader};
 use annulus_os::{Birth, LockFile, sys};
 
@@ -311,8 +311,7 @@ impl Subscriber {
         self.reader.is_ready(shared)
             || self.reader.is_evicted(shared)
             || self.reader.is_damaged()
-            || shared.producer.state.look() != RingState::Open.to_word()
-            || shared.producer.epoch.look() != self.life.epoch()
+            || has_turned(shared.producer, self.life.epoch())
     }
 
     /// What a look says that found no record to take, when there is something.
