@@ -370,9 +370,15 @@ word! {
 }
 
 impl Sleepers {
-    /// Declares a sleeper. The caller's heavy fence follows, and only then its last look.
+    /// Declares a sleeper, after [`Bell::seen`]. The caller's heavy fence follows, and only then its last look.
+    ///
+    /// A declaration that stands, of whomever, will do, and leaves the line where it is, which the producer looks at
+    /// after each record. That it was not taken already is what the bell that was seen before says.
     #[inline]
     pub fn declare(&self, bits: u32) {
+        if self.0.load(Ordering::Relaxed) & bits == bits {
+            return;
+        }
         point("Sleepers::declare");
         self.0.fetch_or(bits, Ordering::Relaxed);
     }
@@ -453,7 +459,8 @@ impl Bell {
     /// What the bell says, before the sleeper declares itself.
     #[inline]
     pub fn seen(&self) -> u32 {
-        // [bell] acquire: a declaration made after seeing the new value comes after the taking it followed
+        // [bell] acquire: a declaration made, or found standing, after seeing the new value comes after the taking it
+        // followed
         self.0.word().load(Ordering::Acquire)
     }
 
