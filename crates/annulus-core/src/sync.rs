@@ -92,7 +92,11 @@ mod imp {
     }
 
     /// futex(2) as the kernel documents it: the comparison and the going to sleep are one step under the
-    /// queue's lock; a wake takes the same lock. Deadlines never pass: a model must not be saved by one.
+    /// queue's lock; a wake takes the same lock. Deadlines never pass: a model must not be saved by one. Nor
+    /// does a wait return early here; `tests/spurious_wake.rs` has that from a fellow that wakes for nothing.
+    ///
+    /// Those longest asleep are woken first, as the kernel does among threads of one priority, and nobody may
+    /// count on it: the protocol wakes all readers, and of producers there is one.
     #[derive(Debug, Default)]
     pub struct MockFutex;
 
@@ -100,7 +104,7 @@ mod imp {
         fn wait(&self, word: &FutexWord, seen: u32, bits: u32, _: Option<Duration>) {
             let mut queue = word.queue.lock().unwrap();
             // The kernel's read of the word is ordered by its own lock only.
-            if word.word.load(Ordering::Relaxed) != seen {
+            if bits == 0 || word.word.load(Ordering::Relaxed) != seen {
                 return;
             }
             let me = queue.asleep.len();

@@ -1,21 +1,24 @@
 //! Sleep against wake over semaphores, in both directions.
 //!
-//! Shows: what `sleep_wake.rs` shows of futexes holds where a declaration beside each semaphore stands for
-//! the kernel's comparison; one wake reaches readers in two slots; a declaration that a waker took before it
-//! died is taken again; posts do not pile up. Timeouts never save a sleeper here. Cannot show: that the
+//! Shows: what `sleep_wake.rs` and `close_sleep.rs` show of futexes holds where a declaration beside each
+//! semaphore stands for the kernel's comparison; one wake reaches readers in two slots; a declaration that a
+//! waker took before it died is taken again; posts do not pile up. Timeouts never save a sleeper here. Cannot show: that the
 //! system's semaphores order memory, and that a failed `try_wait` of theirs may order nothing, since the ones
 //! here are a lock.
 
 mod common;
+#[path = "common/sleeping.rs"]
+mod sleeping;
 
 use annulus_core::doorbell::{
-    Heavy, Light, Park, READERS, Slept, after_release, sleep_as_reader, sleep_for_room, someone_sleeps,
-    wake_everyone, wake_readers, when_empty,
+    Heavy, Light, Park, READERS, Slept, after_release, end, leave, sleep_as_reader, sleep_for_room,
+    someone_sleeps, wake_everyone, wake_readers, when_empty,
 };
 use annulus_core::history::Start;
 use annulus_core::layout::{CtlHead, SlotKind};
-use annulus_core::reader::{Look, Reader};
+use annulus_core::reader::{End, Look, Reader};
 use annulus_core::semaphore::{ReaderSemaphores, RoomSemaphore, Semaphores, Words};
+use annulus_core::sync::FutexWord;
 use annulus_core::words::full_fence;
 use annulus_core::writer::{Refusal, Writer};
 use common::{Arc, PinBits, Ring, model, thread};
@@ -223,6 +226,82 @@ fn one_wake_reaches_the_semaphores_of_two_slots() {
         for reader in asleep {
             reader.join().unwrap();
         }
+    });
+}
+
+/// Both doorbells of a ring, each over its own semaphores.
+struct Bells<'a> {
+    ring: &'a Ring,
+    own: Option<usize>,
+    mock: &'a Mock,
+}
+
+impl Bells<'_> {
+    fn is_room(&self, word: &FutexWord) -> bool {
+        std::ptr::eq(word, self.ring.shared().ctl.room.futex())
+    }
+}
+
+impl Park for Bells<'_> {
+    fn wait(&self, word: &FutexWord, seen: u32, bits: u32, timeout: Option<Duration>) {
+        match self.is_room(word) {
+            true => room(self.ring, self.mock).wait(word, seen, bits, timeout),
+            false => readers(self.ring, self.own, self.mock).wait(word, seen, bits, timeout),
+        }
+    }
+
+    fn wake(&self, word: &FutexWord, count: u32, bits: u32) -> u32 {
+        match self.is_room(word) {
+            true => room(self.ring, self.mock).wake(word, count, bits),
+            false => readers(self.ring, None, self.mock).wake(word, count, bits),
+        }
+    }
+
+    fn heavy(&self) -> bool {
+        self.mock.heavy()
+    }
+}
+
+#[test]
+fn a_reader_asleep_on_its_semaphore_has_the_last_record_before_the_end() {
+    model(540, || {
+        let (ring, mock) = scene(1);
+        let mut writer = sleeping::open(&ring);
+        let reader = join(&ring, 0);
+        let asleep = {
+            let (ring, mock) = (ring.clone(), mock.clone());
+            thread::spawn(move || {
+                let (pins, park) =
+                    (PinBits::new(&ring.shape), Bells { ring: &ring, own: Some(0), mock: &mock });
+                let next = || sleeping::recv(&ring, (&reader, 0), &pins, &park, Heavy::Full);
+                assert_eq!([next(), next()], [None, Some(End::Closed)]);
+            })
+        };
+        let park = Bells { ring: &ring, own: None, mock: &mock };
+        sleeping::send(&ring, &mut writer, &park, Light::Full);
+        end(&mut writer, &ring.shared(), &park);
+        asleep.join().unwrap();
+    });
+}
+
+#[test]
+fn a_producer_blocked_on_its_semaphore_is_woken_by_the_last_subscriber_that_leaves() {
+    model(45, || {
+        let (ring, mock) = scene(1);
+        let mut writer = sleeping::open(&ring);
+        join(&ring, 0);
+        for _ in 0..3 {
+            writer.publish(&ring.shared(), &[]).unwrap();
+        }
+        let producer = {
+            let (ring, mock) = (ring.clone(), mock.clone());
+            thread::spawn(move || {
+                let park = Bells { ring: &ring, own: None, mock: &mock };
+                sleeping::publish(&ring, &mut writer, &park, [None; 2]);
+            })
+        };
+        leave(ring.shared().ctl, &ring.shared().slots[0], &Bells { ring: &ring, own: Some(0), mock: &mock });
+        producer.join().unwrap();
     });
 }
 

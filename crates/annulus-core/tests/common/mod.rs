@@ -113,28 +113,52 @@ pub fn relax() {
     std::thread::yield_now();
 }
 
-/// A stand-in for the kernel in plain stress: a lock and a condition over one futex word, without deadlines,
-/// so that a lost wake hangs the test instead of passing late.
+/// A stand-in for the kernel in plain stress: what futex(2) says, with one lock for all words. No deadlines, so
+/// that a lost wake hangs the test instead of passing late.
 #[cfg(not(loom))]
 #[derive(Default)]
 pub struct Futex {
-    wakes: std::sync::Mutex<()>,
+    queue: std::sync::Mutex<Queue>,
     woken: std::sync::Condvar,
 }
 
 #[cfg(not(loom))]
+#[derive(Default)]
+struct Queue {
+    /// The word, the bits and the number of each that sleeps, oldest first.
+    asleep: Vec<(usize, u32, u64)>,
+    last: u64,
+}
+
+#[cfg(not(loom))]
 impl annulus_core::doorbell::Park for Futex {
-    fn wait(&self, word: &annulus_core::sync::FutexWord, seen: u32, _: u32, _: Option<std::time::Duration>) {
-        let guard = self.wakes.lock().unwrap();
-        if word.glance() == seen {
-            drop(self.woken.wait(guard).unwrap());
+    fn wait(
+        &self,
+        word: &annulus_core::sync::FutexWord,
+        seen: u32,
+        bits: u32,
+        _: Option<std::time::Duration>,
+    ) {
+        let mut queue = self.queue.lock().unwrap();
+        if bits == 0 || word.glance() != seen {
+            return;
         }
+        queue.last += 1;
+        let me = queue.last;
+        queue.asleep.push((word.as_ptr() as usize, bits, me));
+        let asleep = |queue: &mut Queue| queue.asleep.iter().any(|sleeper| sleeper.2 == me);
+        drop(self.woken.wait_while(queue, asleep).unwrap());
     }
 
-    fn wake(&self, _: &annulus_core::sync::FutexWord, _: u32, _: u32) -> u32 {
-        drop(self.wakes.lock().unwrap());
+    fn wake(&self, word: &annulus_core::sync::FutexWord, count: u32, bits: u32) -> u32 {
+        let mut n = 0;
+        self.queue.lock().unwrap().asleep.retain(|sleeper| {
+            let woken = n < count && sleeper.0 == word.as_ptr() as usize && sleeper.1 & bits != 0;
+            n += u32::from(woken);
+            !woken
+        });
         self.woken.notify_all();
-        1
+        n
     }
 
     fn heavy(&self) -> bool {

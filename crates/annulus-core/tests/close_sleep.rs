@@ -1,0 +1,142 @@
+//! Close against sleep, and leaving against the sleep for room.
+//!
+//! Shows: a reader that goes to sleep while the producer ends, with or without a last record, is told of the end, and
+//! of the record before it; two readers are. A producer that goes to sleep for room while the subscriber in its way
+//! leaves, or is reaped, is woken, also where two are in its way. Cannot show: an end that nobody says, which is a lock's.
+
+mod common;
+#[path = "common/sleeping.rs"]
+mod sleeping;
+
+use annulus_core::doorbell::{Heavy, Light, end, leave, when_empty};
+use annulus_core::reader::End;
+use common::{Arc, Futex, PinBits, Ring, model, model_within, thread};
+use sleeping::{join, open, publish, recv, send};
+
+/// Readers that wait for the end of a ring of so many records.
+fn closed(readers: usize, records: u64, light: Light, heavy: Heavy) {
+    let ring = Arc::new(Ring::new(readers));
+    let park = Arc::new(Futex::default());
+    let mut writer = open(&ring);
+    let asleep: Vec<_> = (0..readers)
+        .map(|slot| {
+            let (ring, park, reader) = (ring.clone(), park.clone(), join(&ring, slot));
+            thread::spawn(move || {
+                let pins = PinBits::new(&ring.shape);
+                let mut seen = 0;
+                let said = loop {
+                    match recv(&ring, (&reader, slot), &pins, &*park, heavy) {
+                        None => seen += 1,
+                        Some(end) => break end,
+                    }
+                };
+                assert_eq!((said, seen), (End::Closed, records));
+            })
+        })
+        .collect();
+    for _ in 0..records {
+        send(&ring, &mut writer, &*park, light);
+    }
+    end(&mut writer, &ring.shared(), &*park);
+    for reader in asleep {
+        reader.join().unwrap();
+    }
+}
+
+#[test]
+fn a_sleeping_reader_is_woken_by_the_end() {
+    model(140, || closed(1, 0, Light::Full, Heavy::Full));
+}
+
+#[test]
+fn a_sleeping_reader_has_the_last_record_before_the_end() {
+    model(850, || closed(1, 1, Light::Full, Heavy::Full));
+}
+
+#[test]
+fn a_sleeping_reader_has_the_last_record_before_the_end_over_the_asymmetric_fence() {
+    model(850, || closed(1, 1, Light::Compiler, Heavy::Barrier));
+}
+
+#[test]
+fn two_sleeping_readers_are_woken_by_the_end() {
+    model_within(2, 1500, || closed(2, 0, Light::Full, Heavy::Full));
+}
+
+/// A full ring, and a producer that wants one record more.
+fn full(slots: usize) -> (Arc<Ring>, Arc<Futex>, thread::JoinHandle<()>) {
+    let ring = Arc::new(Ring::new(slots));
+    let park = Arc::new(Futex::default());
+    let mut writer = open(&ring);
+    for slot in 0..slots {
+        join(&ring, slot);
+    }
+    for _ in 0..3 {
+        publish(&ring, &mut writer, &*park, [None; 2]);
+    }
+    let producer = {
+        let (ring, park) = (ring.clone(), park.clone());
+        thread::spawn(move || {
+            send(&ring, &mut writer, &*park, Light::Full);
+        })
+    };
+    (ring, park, producer)
+}
+
+/// By its owner, or by a reaper that has found its lock free: both do the same.
+#[test]
+fn a_blocked_producer_is_woken_by_the_last_subscriber_that_leaves() {
+    model(37, || {
+        let (ring, park, producer) = full(1);
+        leave(ring.shared().ctl, &ring.shared().slots[0], &*park);
+        producer.join().unwrap();
+    });
+}
+
+/// The first to leave may ring too early, and takes the declaration: the second finds the next one, or the producer finds
+/// the room.
+#[test]
+fn a_blocked_producer_is_woken_when_two_leave_at_once() {
+    model_within(2, 660, || {
+        let (ring, park, producer) = full(2);
+        let reaper = {
+            let (ring, park) = (ring.clone(), park.clone());
+            thread::spawn(move || leave(ring.shared().ctl, &ring.shared().slots[1], &*park))
+        };
+        leave(ring.shared().ctl, &ring.shared().slots[0], &*park);
+        reaper.join().unwrap();
+        producer.join().unwrap();
+    });
+}
+
+/// One reads, and looks without a fence; the other is reaped. The one that reads looks behind a fence in the end.
+#[test]
+fn a_blocked_producer_is_woken_when_one_reads_and_one_leaves() {
+    model_within(1, 160, || {
+        let ring = Arc::new(Ring::new(2));
+        let park = Arc::new(Futex::default());
+        let mut writer = open(&ring);
+        let reader = join(&ring, 0);
+        join(&ring, 1);
+        for _ in 0..3 {
+            publish(&ring, &mut writer, &*park, [None; 2]);
+        }
+        let producer = {
+            let (ring, park) = (ring.clone(), park.clone());
+            thread::spawn(move || {
+                send(&ring, &mut writer, &*park, Light::Full);
+            })
+        };
+        let reaper = {
+            let (ring, park) = (ring.clone(), park.clone());
+            thread::spawn(move || leave(ring.shared().ctl, &ring.shared().slots[1], &*park))
+        };
+        let pins = PinBits::new(&ring.shape);
+        for _ in 0..3 {
+            assert_eq!(recv(&ring, (&reader, 0), &pins, &*park, Heavy::Full), None);
+        }
+        when_empty(ring.shared().ctl, &*park);
+        producer.join().unwrap();
+        reaper.join().unwrap();
+    });
+}
