@@ -8,6 +8,8 @@ use annulus_core::reader::Pins;
 use annulus_core::shape::{Align, Shape};
 use std::cell::Cell;
 
+pub mod subscriber;
+
 #[cfg(loom)]
 pub use annulus_core::sync::MockFutex as Futex;
 #[cfg(loom)]
