@@ -30,6 +30,7 @@ pub mod observer;
 pub mod reader;
 pub mod semaphore;
 pub mod shape;
+pub mod slots;
 pub mod sync;
 mod takeover;
 pub mod words;

@@ -207,6 +207,7 @@ impl Lease {
     pub fn announce(&self, position: u64) {
         point("Lease::announce");
         self.0.store(position, Ordering::Relaxed);
+        point("Lease::announce, its fence");
         // [lease] release
         fence(Ordering::SeqCst);
     }

@@ -5,8 +5,8 @@ use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::time::{Duration, Instant};
 
-use annulus_core::doorbell::leave;
 use annulus_core::layout::{ProducerPage, lock_byte};
+use annulus_core::slots::{self, SlotLocks};
 use annulus_os::{LockFile, lock};
 
 use crate::bells::RoomBell;
@@ -188,11 +188,24 @@ pub(crate) fn unlock_slot(ctl: &LockFile, slot: u32) -> std::io::Result<()> {
     lock::unlock(ctl, lock_byte::SLOTS + u64::from(slot))
 }
 
-/// Gives a subscriber's slot back: its word first, then whoever waits for room or for readers is rung, whose wait its
-/// cursor may have been, then the lock, which goes with the file at the latest.
+/// The slot locks of a ring, through one description of `ctl`.
+pub(crate) struct SlotBytes<'a>(pub(crate) &'a LockFile);
+
+impl SlotLocks for SlotBytes<'_> {
+    type Error = std::io::Error;
+
+    fn try_lock(&self, slot: u32) -> std::io::Result<bool> {
+        try_lock_slot(self.0, slot)
+    }
+
+    fn unlock(&self, slot: u32) {
+        let _ = unlock_slot(self.0, slot);
+    }
+}
+
+/// Gives a subscriber's slot back, unless it has become another's.
 pub(crate) fn leave_slot(memory: &Memory, ctl: &LockFile, slot: u32) {
-    leave(memory.ctl(), &memory.slots()[slot as usize], &RoomBell::of(memory));
-    let _ = unlock_slot(ctl, slot);
+    slots::leave(memory.ctl(), memory.slots(), slot, &SlotBytes(ctl), &RoomBell::of(memory));
 }
 
 /// Whether a slot's lock is held, through a description that is not its owner's.

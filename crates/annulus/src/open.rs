@@ -11,6 +11,7 @@ use annulus_core::ladder::Waiting;
 use annulus_core::layout::{Options, SlotKind};
 use annulus_core::observer::Observer as Core;
 use annulus_core::reader::JoinFailed;
+use annulus_core::slots::{self, Owner};
 use annulus_os::{Access as OsAccess, LockFile, fork, place::facts_of, sys};
 
 use crate::clock::Timekeeper;
@@ -19,7 +20,7 @@ use crate::create::{Existing, Spec, TypeWish};
 use crate::error::{Error, ErrorKind};
 use crate::handover::Handed;
 use crate::info::Info;
-use crate::life::{Life, leave_slot, try_lock_slot, unlock_slot};
+use crate::life::{Life, SlotBytes, leave_slot, unlock_slot};
 use crate::make::{TRIES, attach, gone};
 use crate::memory::{DataMemory, MapOptions, Memory};
 use crate::object::Object;
@@ -555,22 +556,8 @@ fn at_the_name<T>(
 
 /// Takes the lock of a slot and makes it ours. First among free ones, then among those whose owners died.
 fn take_slot(name: &str, memory: &Memory, ctl: &LockFile, kind: SlotKind) -> Result<u32, Error> {
-    let slots = memory.slots();
-    // Twice over all of them in the end: a reaper that holds a lock for a moment must not cost a free slot.
-    for also_active in [false, true, true] {
-        for (i, slot) in slots.iter().enumerate() {
-            if !slot.is_free() && !also_active {
-                continue;
-            }
-            let locked = try_lock_slot(ctl, i as u32)
-                .map_err(|source| Error::lock("lock a subscriber's place", name, source))?;
-            if locked {
-                // Under the lock the slot is ours, whatever it said before.
-                slot.vacate();
-                slot.occupy(kind, sys::pid(), sys::uid(), sys::start_time());
-                return Ok(i as u32);
-            }
-        }
-    }
-    Err(Error::of(ErrorKind::NoFreeSlot { slots: slots.len() as u32 }, name))
+    let owner = Owner { pid: sys::pid(), uid: sys::uid(), start_time: sys::start_time() };
+    slots::take(memory.slots(), &SlotBytes(ctl), kind, owner)
+        .map_err(|source| Error::lock("lock a subscriber's place", name, source))?
+        .ok_or_else(|| Error::of(ErrorKind::NoFreeSlot { slots: memory.slots().len() as u32 }, name))
 }

@@ -9,13 +9,14 @@ use annulus_core::ladder::{Ladder, Rung};
 use annulus_core::layout::Counter;
 use annulus_core::memory::{Mirror, Shared};
 use annulus_core::shape::Shape;
+use annulus_core::slots;
 use annulus_core::words::NO_CURSOR;
 use annulus_core::writer::{Full, Refusal, Writer};
 use annulus_os::sys;
 
 use crate::bells::RoomBell;
 use crate::error::{WaitError, at_home};
-use crate::life::{is_slot_held, try_lock_slot, unlock_slot};
+use crate::life::{SlotBytes, is_slot_held};
 use crate::producer::Producer;
 
 /// A producer's first sleep for room: short, since a reader that goes on without a fence may miss the
@@ -250,20 +251,8 @@ impl Producer {
         if !self.reaping.is_due(now) {
             return false;
         }
-        let mut freed = 0;
-        for (i, slot) in self.memory.slots().iter().enumerate() {
-            let cursor = slot.cursor.look();
-            if !self.writer.counts(cursor) || cursor >= full.wanted {
-                continue;
-            }
-            if matches!(try_lock_slot(&self.holdings.ctl, i as u32), Ok(true)) {
-                // Under the lock the slot is nobody's, whatever its words say, and stays so until it is unlocked.
-                slot.vacate();
-                freed += 1;
-                // Unlocking what we hold does not fail; were it to, the slot would only stay unused.
-                let _ = unlock_slot(&self.holdings.ctl, i as u32);
-            }
-        }
+        let locks = SlotBytes(&self.holdings.ctl);
+        let freed = slots::reap(self.memory.shared(), &self.writer, full, &locks);
         if freed > 0 {
             self.memory.head().producer.count(Counter::Reaped, freed);
         }

@@ -105,7 +105,7 @@ pub struct Slot {
     _pad0: Pad<30>,
     /// A [`SlotState`].
     pub state: Plain32,
-    /// Raised each time the slot changes hands: a late owner sees that it is no longer its own.
+    /// Raised each time the slot changes hands: the producer's patience is with one owner, not with its slot.
     pub generation: Plain32,
     /// A [`SlotKind`]. Written by the owner, as all below.
     pub kind: Plain32,

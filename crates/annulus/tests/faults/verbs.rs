@@ -24,6 +24,7 @@ pub(crate) const CROSSED: &[&str] = &[
     "Header::prepare",
     "Header::publish",
     "Lease::announce",
+    "Lease::announce, its fence",
     "Lease::preset",
     "Licence::grant",
     "Licence::preset",
