@@ -7,6 +7,7 @@ mod fuzz;
 mod hostile;
 mod loom;
 mod process;
+mod spin;
 mod tidy;
 mod torture;
 
@@ -25,6 +26,7 @@ usage: cargo xtask <task>
   killstep [--quick] [--seed S] [--what PROGRAM]
                       the same programs killed before each instruction; with --quick before some
   torture [ARGS..]    rings under stops and kills: --seconds N, --seed S, --sabotage drop|dup|tear; --smoke for CI
+  spin [--deep]       the model in Promela, and each fault put into it; needs the Debian package spin
   hostile [--quick | --seconds N]
                       the tests of hostile peers, with victims built with AddressSanitizer
   tidy                the house's rules: places, sizes, orderings, edges, manifests, docs
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         ["faults"] => faults::run(&root),
         ["killstep", rest @ ..] => faults::killstep(&root, rest),
         ["torture", rest @ ..] => torture::run(&root, rest),
+        ["spin", rest @ ..] => spin::run(&root, rest),
         ["hostile", rest @ ..] => hostile::run(&root, rest),
         ["tidy"] => tidy::run(&root),
         ["help" | "--help" | "-h"] => {
