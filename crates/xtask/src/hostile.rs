@@ -3,14 +3,16 @@
 //! make one outside of a ring visible, which it cannot see.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Instant;
 
-use crate::process::{capture, cargo, succeed};
+use crate::sanitize::{self, Choice, Leaks};
 
-/// Modules of the library's tests whose victims these are.
-const MODULES: [&str; 6] =
-    ["hostile::", "procs::truncated::", "procs::refused::", "damage::", "bad_input::", "vacant::"];
+/// The tests whose victims these are.
+const VICTIMS: Choice<'static> = Choice {
+    source: sanitize::API,
+    only: &["hostile::", "procs::truncated::", "procs::refused::", "damage::", "bad_input::", "vacant::"],
+    without: &[],
+};
 
 /// Milliseconds of scribbling for each case, in CI.
 const QUICK: u64 = 300;
@@ -24,30 +26,12 @@ const SECONDS: u64 = 5;
 /// What cargo says, and words that are not known.
 pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), String> {
     let millis = millis(words)?;
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let host = host(&capture(Command::new(rustc).arg("-vV"))?)?;
-    // Only what runs in the victims: with a target named, the flags are not those of build scripts and macros.
-    let build =
-        ["test", "-p", "annulus", "--test", "it", "--target", &host, "--target-dir", "target/hostile"];
-    let sanitized = |args: &[&str]| {
-        let mut command = cargo(root, &[&build, args].concat());
-        command
-            // The sanitizer's switch is not stable; the compiler is the one that builds everything else.
-            .env("RUSTC_BOOTSTRAP", "1")
-            .env("RUSTFLAGS", "-Zsanitizer=address")
-            // Quickly built, and with every check where the code has it.
-            .env("CARGO_PROFILE_DEV_OPT_LEVEL", "0")
-            // What a killed child leaves is no leak; and one test is about a child that ends with SIGBUS.
-            .env("ASAN_OPTIONS", "detect_leaks=0:handle_sigbus=0:allocator_may_return_null=1")
-            .env("ANNULUS_HOSTILE_MILLIS", millis.to_string());
-        command
-    };
+    let victims = sanitize::build(root, true)?;
     let begin = Instant::now();
-    succeed(&mut sanitized(&["--no-run"]))?;
-    println!("== built in {:.1} s", begin.elapsed().as_secs_f64());
-    let begin = Instant::now();
-    succeed(&mut sanitized(&[&["--"], &MODULES[..]].concat()))?;
-    println!("== ran in {:.1} s, {millis} ms of scribbling for each case", begin.elapsed().as_secs_f64());
+    // Some of the victims are killed.
+    let tests = victims.run(&VICTIMS, Leaks::Left, millis)?;
+    let took = begin.elapsed().as_secs_f64();
+    println!("== {tests} tests ran in {took:.1} s, {millis} ms of scribbling for each case");
     Ok(())
 }
 
@@ -63,12 +47,6 @@ fn millis(words: &[&str]) -> Result<u64, String> {
     }
 }
 
-/// The machine's own target, as `rustc -vV` says it.
-fn host(version: &str) -> Result<String, String> {
-    let line = version.lines().find_map(|line| line.strip_prefix("host: "));
-    line.map(str::to_owned).ok_or_else(|| "rustc -vV names no host".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,12 +59,5 @@ mod tests {
         for bad in [&["--seconds"][..], &["--seconds", "0"], &["--seconds", "x"], &["quick"]] {
             assert!(millis(bad).is_err(), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn the_host_is_what_rustc_says() {
-        let version = "rustc 1.90.0\nbinary: rustc\nhost: x86_64-unknown-linux-gnu\nrelease: 1.90.0\n";
-        assert_eq!(host(version).as_deref(), Ok("x86_64-unknown-linux-gnu"));
-        assert!(host("rustc 1.90.0\n").is_err());
     }
 }

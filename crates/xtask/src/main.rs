@@ -1,4 +1,5 @@
-//! What CI runs, in Rust: `cargo xtask <task>`, with no tool beside cargo, rustc, clippy and rustfmt (and a C++ compiler for `fuzz`).
+//! What CI runs, in Rust: `cargo xtask <task>`, with no tool beside cargo, rustc, clippy and rustfmt, but for `fuzz` (a C++ compiler),
+//! `spin` (the Debian package of that name, and a C compiler) and `sanitize` (valgrind).
 
 mod book;
 mod ci;
@@ -7,6 +8,7 @@ mod fuzz;
 mod hostile;
 mod loom;
 mod process;
+mod sanitize;
 mod spin;
 mod tidy;
 mod torture;
@@ -29,6 +31,7 @@ usage: cargo xtask <task>
   spin [--deep]       the model in Promela, and each fault put into it; needs the Debian package spin
   hostile [--quick | --seconds N]
                       the tests of hostile peers, with victims built with AddressSanitizer
+  sanitize [--quick]  the stress and process tests with AddressSanitizer and under valgrind's memcheck; with --quick some
   tidy                the house's rules: places, sizes, orderings, edges, manifests, docs
 ";
 
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         ["torture", rest @ ..] => torture::run(&root, rest),
         ["spin", rest @ ..] => spin::run(&root, rest),
         ["hostile", rest @ ..] => hostile::run(&root, rest),
+        ["sanitize", rest @ ..] => sanitize::run(&root, rest),
         ["tidy"] => tidy::run(&root),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
