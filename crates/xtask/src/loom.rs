@@ -3,7 +3,7 @@
 //! A run in which no model ran is red: a filter that meets nothing, a file whose tests are all cfg'd away. So is a
 //! test that passed without saying how many executions loom explored: whatever it was, it was no model.
 
-use crate::process::{cargo, line};
+use crate::process::{cargo, line, succeed};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -32,9 +32,12 @@ pub(crate) fn run(root: &Path, filter: Option<&str>) -> Result<(), String> {
     if files.is_empty() {
         return Err(format!("{MODELS} holds no model; a model is a .rs file there"));
     }
+    // All at once: linking one after the other would leave processors idle.
+    let mut build = command(root, &files);
+    succeed(build.arg("--no-run"))?;
     let mut ran = Vec::new();
     for file in files {
-        let mut command = command(root, &file);
+        let mut command = command(root, std::slice::from_ref(&file));
         if let Some(filter) = filter {
             command.arg(filter);
         }
@@ -61,9 +64,10 @@ fn models(dir: &Path) -> Vec<String> {
     names
 }
 
-/// One test target under loom. Only that target: unit tests would touch loom's atomics outside a model.
-fn command(root: &Path, file: &str) -> Command {
-    let mut command = cargo(root, &["test", "--release", "-p", "annulus-core", "--test", file]);
+/// Test targets under loom. Only those: unit tests would touch loom's atomics outside a model.
+fn command(root: &Path, files: &[String]) -> Command {
+    let mut command = cargo(root, &["test", "--release", "-p", "annulus-core"]);
+    command.args(files.iter().flat_map(|file| ["--test", file]));
     let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let preemptions = std::env::var_os("LOOM_MAX_PREEMPTIONS").unwrap_or_else(|| "3".into());
