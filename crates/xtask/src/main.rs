@@ -7,6 +7,7 @@ mod faults;
 mod fuzz;
 mod hostile;
 mod loom;
+mod mutants;
 mod process;
 mod sanitize;
 mod spin;
@@ -32,6 +33,9 @@ usage: cargo xtask <task>
   hostile [--quick | --seconds N]
                       the tests of hostile peers, with victims built with AddressSanitizer
   sanitize [--quick]  the stress and process tests with AddressSanitizer and under valgrind's memcheck; with --quick some
+  mutants [--list] [--sample N [--seed S] | --all] [--only TEXT] [--slow] [--resume] [--jobs N] [--json FILE]
+                      annulus-core with one thing wrong at a time; red if no test notices and docs/mutants.md does not
+                      say why; LOOM_MAX_PREEMPTIONS is 3 unless set
   tidy                the house's rules: places, sizes, orderings, edges, manifests, docs
 ";
 
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
         ["spin", rest @ ..] => spin::run(&root, rest),
         ["hostile", rest @ ..] => hostile::run(&root, rest),
         ["sanitize", rest @ ..] => sanitize::run(&root, rest),
+        ["mutants", rest @ ..] => mutants::run(&root, rest),
         ["tidy"] => tidy::run(&root),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

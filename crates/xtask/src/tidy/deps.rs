@@ -43,7 +43,7 @@ const PLACES: [Place; 6] = [
         ]),
         never: &["annulus-core", "annulus-os"],
     },
-    Place { name: "xtask", only: Some(&[]), never: &[] },
+    Place { name: "xtask", only: Some(&["syn", "proc-macro2"]), never: &[] },
 ];
 
 /// Each crate depends on what its place allows.

@@ -82,7 +82,8 @@ fn marks(tree: &Tree, report: &mut Report) -> BTreeMap<String, Ends> {
     found
 }
 
-fn marks_of(source: &Source) -> Vec<(usize, String, bool)> {
+/// The marks of one file: line, tag, and whether it is a release end.
+pub(super) fn marks_of(source: &Source) -> Vec<(usize, String, bool)> {
     let mut found = Vec::new();
     for (n, line) in source.numbered() {
         for (open, _) in line.comment.match_indices('[') {

@@ -11,6 +11,7 @@ mod git;
 mod habits;
 mod manifest;
 mod models;
+mod mutants;
 mod orderings;
 mod places;
 mod promises;
@@ -54,7 +55,7 @@ impl Report {
     }
 }
 
-const CHECKS: [fn(&Tree, &mut Report); 15] = [
+const CHECKS: [fn(&Tree, &mut Report); 16] = [
     deps::places,
     deps::reasons,
     places::check,
@@ -63,6 +64,7 @@ const CHECKS: [fn(&Tree, &mut Report); 15] = [
     orderings::check,
     models::check,
     edges::check,
+    mutants::check,
     faults::check,
     unsafe_code::check,
     habits::check,
