@@ -391,3 +391,116 @@ const _: () = {
     assert!(offset_of!(IdentityPage, type_name) == 512);
     assert!(offset_of!(IdentityPage, schema) == 4096);
 };
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::boxed::Box;
+
+    use super::*;
+
+    const NAME: &[u8] = b"a::Name";
+
+    /// The field that is blamed, and what is done to the page.
+    type Damage = (&'static str, fn(&IdentityPage));
+
+    fn identity() -> Identity {
+        Identity {
+            shape: Shape::new(4096, Align::Packed).unwrap().stamped().unwrap(),
+            records_offset: RECORDS_OFFSET_MIN,
+            options: Options::STAMPED.with(Options::NO_IN_PLACE),
+            fence_mode: FenceMode::Symmetric,
+            slots: SLOTS_MAX,
+            groups: GROUPS_MAX,
+            claim_words: 1 << 20,
+            liveness_ms: *LIVENESS_MS.end(),
+            wake: WakeBackend::Semaphore,
+            clock: 1,
+            calibration: [1, 2, 3, 4],
+            retain: 5,
+            evict_after_ns: 6,
+            payload: TypeIdentity { size: 24, align: 8, fingerprint: 7, name_len: NAME.len() as u32 },
+            schema_len: 3,
+            uuid: [8, 9],
+            created_unix_ns: 10,
+        }
+    }
+
+    fn page() -> Box<IdentityPage> {
+        let page: Box<IdentityPage> = Box::default();
+        page.write(&identity(), NAME, b"abc");
+        page
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let page = page();
+        assert_eq!(page.read(), Ok(identity()));
+        let (mut name, mut schema) = ([0; NAME.len()], [0; 3]);
+        page.read_type_name(&mut name);
+        page.read_schema(&mut schema);
+        assert_eq!((&name[..], &schema), (NAME, b"abc"));
+        // The other ends of what is allowed.
+        let least = Identity {
+            shape: Shape::new(4096, Align::Line).unwrap(),
+            records_offset: RECORDS_OFFSET_MAX,
+            options: Options::default(),
+            slots: 0,
+            groups: 0,
+            claim_words: 1,
+            liveness_ms: *LIVENESS_MS.start(),
+            clock: 0,
+            evict_after_ns: 0,
+            payload: TypeIdentity::default(),
+            schema_len: 0,
+            ..identity()
+        };
+        page.write(&least, b"", b"");
+        assert_eq!(page.read(), Ok(least));
+    }
+
+    #[test]
+    fn nothing_is_read_before_the_magic() {
+        assert_eq!(IdentityPage::default().read(), Err(IdentityError::Foreign));
+        let page = page();
+        page.magic.preset(MAGIC + 1);
+        assert_eq!(page.read(), Err(IdentityError::Foreign));
+        page.magic.preset(MAGIC);
+        page.version.preset(LAYOUT_VERSION + 1);
+        assert_eq!(page.read(), Err(IdentityError::Version(LAYOUT_VERSION + 1)));
+    }
+
+    #[test]
+    fn every_field_that_cannot_be_is_refused() {
+        let bad: [Damage; 22] = [
+            ("alignment", |page| page.align.preset(16)),
+            ("capacity", |page| page.capacity.preset(4097)),
+            ("capacity", |page| page.capacity.preset(16)),
+            ("records_offset", |page| page.records_offset.preset(RECORDS_OFFSET_MIN / 2)),
+            ("records_offset", |page| page.records_offset.preset(RECORDS_OFFSET_MAX * 2)),
+            ("records_offset", |page| page.records_offset.preset(RECORDS_OFFSET_MIN + 8)),
+            ("options", |page| page.options.preset(page.options.glance() | 1 << 31)),
+            ("fence_mode", |page| page.fence_mode.preset(0)),
+            ("wake backend", |page| page.wake_backend.preset(9)),
+            ("clock", |page| page.clock.preset(0)),
+            ("clock", |page| page.options.preset(Options::NO_IN_PLACE.0)),
+            ("deadline of slow readers", |page| page.options.preset(Options::STAMPED.0)),
+            ("schema", |page| page.schema_len.preset(SCHEMA_MAX as u32 + 1)),
+            ("slots", |page| page.slots.preset(SLOTS_MAX + 1)),
+            ("groups", |page| page.groups.preset(GROUPS_MAX + 1)),
+            ("claim_words", |page| page.claim_words.preset(3)),
+            ("claim_words", |page| page.claim_words.preset(1 << 21)),
+            ("liveness", |page| page.liveness_ms.preset(0)),
+            ("liveness", |page| page.liveness_ms.preset(*LIVENESS_MS.end() + 1)),
+            ("type", |page| page.type_name_len.preset(TYPE_NAME_MAX as u32 + 1)),
+            ("type", |page| page.type_align.preset(16)),
+            ("type", |page| page.type_size.preset(23)),
+        ];
+        for (i, (field, damage)) in bad.into_iter().enumerate() {
+            let page = page();
+            damage(&page);
+            assert_eq!(page.read(), Err(IdentityError::Field(field)), "{i}");
+        }
+    }
+}
