@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: the steps that a commit must pass, the cheap and likely ones as early as their builds allow.
 
 use crate::process::{capture, cargo, succeed};
-use crate::{book, faults, fuzz, hostile, loom, sanitize, spin, tidy, torture};
+use crate::{book, faults, fuzz, hostile, loom, mutants, sanitize, spin, tidy, torture};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ const SMOKE: [&str; 6] = ["run", "--", "bench", "--quick", "--rounds", "3"];
 
 type Step = (&'static str, fn(&Path) -> Result<(), String>);
 
-const STEPS: [Step; 18] = [
+const STEPS: [Step; 19] = [
     ("test", |root| succeed(&mut cargo(root, &["test", "--workspace"]))),
     ("semaphores", semaphores),
     ("clippy", |root| {
@@ -24,6 +24,7 @@ const STEPS: [Step; 18] = [
     ("tidy", tidy::run),
     ("book", book::run),
     ("loom", |root| loom::run(root, None)),
+    ("mutants", |root| mutants::run(root, &["--sample", "24"])),
     ("spin", |root| spin::run(root, &[])),
     ("faults", faults::run),
     ("killstep", |root| faults::killstep(root, &["--quick"])),
