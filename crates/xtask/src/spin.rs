@@ -5,11 +5,12 @@
 //! ```text
 //!  * RUN name: flags; N states      must find no error, and see at least N states
 //!  * DEEP name: flags; N states     the same, only with --deep
-//!  * FAULT name: what; flags        with -DFAULT_name beside the flags: must find an error
+//!  * FAULT name: what; flags        with -DFAULT_name beside the flags: must find an error; without it, none
 //! ```
 //!
 //! A run that did not see every state is red, and so is a statement that no run of its model reaches, unless its line
-//! says `NEVER REACHED`: a model whose crash never happens proves nothing.
+//! says `NEVER REACHED`: a model whose crash never happens proves nothing. Nor does a fault under flags that are an error
+//! without it, so each set of flags that only faults have is a run as well, called `sound`.
 
 use crate::process::{capture, line};
 use std::collections::BTreeSet;
@@ -95,6 +96,7 @@ pub(crate) fn run(root: &Path, args: &[&str]) -> Result<(), String> {
         }
         checks.extend(of_file);
     }
+    checks.extend(sound(&checks));
     if checks.is_empty() {
         return Err(format!("{MODELS} holds no model"));
     }
@@ -169,6 +171,25 @@ fn checks_in(model: &str, text: &str) -> Result<Vec<Check>, String> {
         checks.push(Check { model: model.to_owned(), name: name.to_owned(), flags, expected });
     }
     Ok(checks)
+}
+
+/// The faults' flags without the faults, but for those that are a run's already.
+fn sound(checks: &[Check]) -> Vec<Check> {
+    let key = |c: &Check| (c.model.clone(), c.flags.iter().cloned().collect::<BTreeSet<_>>());
+    let mut seen: BTreeSet<_> = checks.iter().filter(|c| c.expected.word() == "RUN").map(key).collect();
+    let mut sound = Vec::new();
+    for check in checks.iter().filter(|c| c.expected.word() == "FAULT") {
+        let mut flags = check.flags.clone();
+        flags.pop();
+        let name = format!("sound{}", sound.len());
+        // What there is to see, a run with a floor has said.
+        let expected = Expected::Holds { states: 1, deep: false };
+        let check = Check { model: check.model.clone(), name, flags, expected };
+        if seen.insert(key(&check)) {
+            sound.push(check);
+        }
+    }
+    sound
 }
 
 /// Checks all, two at a time, and stops at the first that is red.
@@ -282,6 +303,9 @@ fn judge(check: &Check, found: &Found) -> Result<String, String> {
         (Expected::Holds { .. }, Some(1..)) => Err(format!("{model} {name}: {error}")),
         (Expected::Holds { states: floor, .. }, Some(0)) => match incomplete {
             Some(why) => Err(format!("{model} {name}: not every state was seen: {why}")),
+            None if found.processes.is_empty() => {
+                Err(format!("{model} {name}: the checker does not say what it has reached"))
+            }
             None if states < floor => {
                 Err(format!("{model} {name}: {states} states, and there must be {floor}"))
             }
@@ -375,11 +399,25 @@ State-vector 84 byte, depth reached 578, errors: 1
     }
 
     #[test]
+    fn a_faults_flags_are_sound_without_it() {
+        let text =
+            "* RUN a: -DX -DY; 7 states\n* FAULT b: it; -DY -DX\n* FAULT c: it; -DX\n* FAULT d: it; -DX\n";
+        let sound = sound(&checks_in("m.pml", text).unwrap());
+        assert_eq!(sound.len(), 1);
+        assert_eq!(
+            (sound[0].flags.as_slice(), &sound[0].expected),
+            (&["-DX".to_owned()][..], &holds(1).expected)
+        );
+    }
+
+    #[test]
     fn only_a_whole_search_counts() {
         assert!(judge(&holds(65895), &parse(GOOD)).is_ok());
         assert!(judge(&holds(65896), &parse(GOOD)).unwrap_err().contains("must be"));
         assert!(judge(&holds(1), &parse(BAD)).unwrap_err().contains("seen==0"));
         assert!(judge(&holds(1), &parse("")).unwrap_err().contains("did not finish"));
+        let mute: String = GOOD.lines().take_while(|l| !l.is_empty()).map(|l| format!("{l}\n")).collect();
+        assert!(judge(&holds(1), &parse(&mute)).unwrap_err().contains("has reached"));
         for cut in [
             "error: max search depth too small\n",
             "Warning: Search not completed\n",

@@ -86,6 +86,9 @@ pub(crate) fn run(root: &Path, args: &[&str]) -> Result<(), String> {
     let found = find::find(&|name| std::fs::read_to_string(root.join(SOURCES).join(name)).ok())?;
     let rows = rows_of(root, &found.mutations)?;
     let chosen = choose(root, &args, &found.mutations);
+    if chosen.is_empty() {
+        return Err("no mutation is left to run".into());
+    }
     if args.list {
         for mutation in &chosen {
             println!("{:<8} | {} | line {}", format!("{:?}", mutation.kind), mutation.key, mutation.line);
