@@ -15,6 +15,7 @@
  * RUN copying: -DREADERS=1 -DPRODUCER_KILLS=1 -DREADER_KILLS=1; 600000 states
  * RUN observer: -DFIRST=1 -DREADERS=2 -DPRODUCER_KILLS=2; 195000 states
  * DEEP observer_and_copying: -DREADERS=2; 6000000 states
+ * DEEP two_observers: -DFIRST=1 -DREADERS=3 -DPRODUCER_KILLS=1; 14000000 states
  *
  * FAULT copy_trusted: a copy is believed without validating; -DFIRST=1 -DREADERS=2
  * FAULT empty_trusted: a zero is taken for an empty place without validating; -DFIRST=1 -DREADERS=2

@@ -75,7 +75,8 @@ pub fn take<L: SlotLocks>(
 /// Gives a slot back: its words first, then whoever waits for room or for readers is rung, whose wait its cursor may have
 /// been, then the lock.
 pub fn leave(ctl: &CtlHead, slots: &[Slot], slot: u32, locks: &impl SlotLocks, room: &impl Park) {
-    // The owner has the lock, and gets it again. Who does not get it is late: the slot is another's.
+    // The owner has the lock, and gets it again. Who does not get it is late, and the slot is another's; or the system could
+    // not say, and the slot is freed by whoever needs it once its lock has gone with the file.
     if !matches!(locks.try_lock(slot), Ok(true)) {
         return;
     }

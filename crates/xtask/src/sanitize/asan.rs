@@ -1,6 +1,7 @@
 //! The one build with AddressSanitizer, and running what it has built.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -29,6 +30,9 @@ const EVERYTHING: &[&[&str]] = &[
     &["-p", "annulus-core", "-p", "annulus-os", "-p", "annulus", "--lib", "--test", "*"],
     &["-p", "annulus-cli", "--bins", "--test", "*"],
 ];
+
+/// What every program that was built with it calls first.
+const SANITIZER: &str = "__asan_init";
 
 /// Whether leaks are looked for when a program ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -72,6 +76,10 @@ pub(crate) fn build(root: &Path, quick: bool) -> Result<Sanitized, String> {
             .env("CARGO_PROFILE_DEV_OPT_LEVEL", "0");
         programs.extend(programs::build(root, &mut cargo)?);
     }
+    // Flags that cargo has from elsewhere, or none at all: the tests would pass, and have been looked at by nobody.
+    if let Some(program) = programs.iter().find(|program| !program.holds(SANITIZER)) {
+        return Err(format!("{} was built without AddressSanitizer", program.source()));
+    }
     let reports = target.join("reports");
     println!("== {} programs built in {:.1} s", programs.len(), begin.elapsed().as_secs_f64());
     Ok(Sanitized { programs, reports })
@@ -85,7 +93,11 @@ impl Sanitized {
     /// A test that failed or did not run, and any report of the sanitizer, whoever made it.
     pub(crate) fn run(&self, choice: &Choice, leaks: Leaks, millis: u64) -> Result<usize, String> {
         let _ = fs::remove_dir_all(&self.reports);
-        fs::create_dir_all(&self.reports).map_err(|e| format!("{}: {e}", self.reports.display()))?;
+        // Also by a child with another user's id, whose report would be lost.
+        let anybody = fs::Permissions::from_mode(0o1777);
+        fs::create_dir_all(&self.reports)
+            .and_then(|()| fs::set_permissions(&self.reports, anybody))
+            .map_err(|e| format!("{}: {e}", self.reports.display()))?;
         let log = self.reports.join("by").display().to_string();
         let options = options(leaks, &log);
         let outcome = programs::run(&self.programs, choice, |program| {

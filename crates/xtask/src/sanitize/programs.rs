@@ -19,6 +19,19 @@ pub(crate) struct Program {
     executable: PathBuf,
 }
 
+impl Program {
+    /// Its root file, from the workspace's root.
+    pub(super) fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Whether a name stands in it. What cannot be read holds none.
+    pub(super) fn holds(&self, name: &str) -> bool {
+        let bytes = std::fs::read(&self.executable).unwrap_or_default();
+        bytes.windows(name.len()).any(|part| part == name.as_bytes())
+    }
+}
+
 /// Tests of one program.
 #[derive(Clone, Copy)]
 pub(crate) struct Choice<'a> {
@@ -183,6 +196,15 @@ mod tests {
         assert_eq!(passes("test result: ok. 36 passed; 0 failed; 0 ignored"), 36);
         assert_eq!(passes("test result: FAILED. 24 passed; 1 failed"), 0);
         assert_eq!(passes("test a ... ok"), 0);
+    }
+
+    #[test]
+    fn a_program_holds_its_names() {
+        let here = |executable| Program { source: String::new(), folder: PathBuf::new(), executable };
+        let this = here(std::env::current_exe().unwrap());
+        assert!(this.holds("a_program_holds_its_names"));
+        assert!(!this.holds(&"no_such_name".chars().rev().collect::<String>()));
+        assert!(!here("/nonexistent".into()).holds("a"));
     }
 
     #[test]
