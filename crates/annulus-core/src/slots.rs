@@ -7,8 +7,8 @@
 //!
 //! Every move is made under the slot's lock, which the kernel drops when its holder dies. Race: a reaper and a joiner want
 //! the slot of a dead one. One of them gets the lock; the other leaves the slot alone. A *late owner*, whose lock is gone
-//! although it lives (its descriptor was closed behind its back), finds when it leaves that the lock is another's, and touches
-//! nothing. While it reads on it stores its cursor unasked: no check before a plain store could be in time, and its place
+//! although it lives (its descriptor was closed behind its back, and is no other file's by now), finds when it leaves that the
+//! lock is another's, and touches nothing. While it reads on it stores its cursor unasked: no check before a plain store could be in time, and its place
 //! was given up with its lock.
 
 use crate::doorbell::{self, Park};

@@ -76,6 +76,8 @@ fn command(root: &Path, files: &[String]) -> Command {
         // A directory of its own, or each run would rebuild what the other flags had built.
         .env("CARGO_TARGET_DIR", target.join("loom"))
         .env("LOOM_MAX_PREEMPTIONS", preemptions)
+        // Only mutated code is let off its floors.
+        .env_remove("ANNULUS_MODEL_FLOORS")
         // A model is run, not measured: linking in parallel is worth more than the last per cent.
         .env("CARGO_PROFILE_RELEASE_LTO", "off");
     command
