@@ -17,10 +17,8 @@ use crate::sync::FutexWord;
 use crate::words::{full_fence, light_fence};
 use crate::writer::Writer;
 
-/// The readers' bit among the sleepers.
+/// The readers' bit among the sleepers. The 31 others are groups'.
 pub const READERS: u32 = 1;
-/// Bits that mean something: readers, and 31 groups.
-const KNOWN: u32 = u32::MAX;
 
 /// What the wait protocol asks of the system.
 ///
@@ -94,8 +92,9 @@ pub fn someone_sleeps(ctl: &CtlHead, light: Light) -> bool {
 #[inline(never)]
 pub fn wake_readers(ctl: &CtlHead, park: &impl Park) -> u32 {
     // The waker clears the bits: a reader that dies asleep costs one useless wake, not one for ever.
-    let declared = ctl.sleepers.take() & KNOWN;
+    let declared = ctl.sleepers.take();
     ctl.rings.move_on();
+    // None: somebody else took them, whoever maps `ctl`.
     if declared == 0 { 0 } else { park.wake(ctl.rings.futex(), u32::MAX, declared) }
 }
 
@@ -218,5 +217,150 @@ fn wake_producer(ctl: &CtlHead, park: &impl Park) {
     if ctl.blocked.take() {
         ctl.room.move_on();
         park.wake(ctl.room.futex(), 1, u32::MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use core::cell::{Cell, RefCell};
+    use std::vec::Vec;
+
+    use super::*;
+
+    const FRESH: Option<Duration> = Some(Duration::from_millis(1));
+    const STANDING: Option<Duration> = Some(Duration::from_secs(1));
+
+    /// A system that notes what it is asked, and returns at once.
+    #[derive(Default)]
+    struct Noted {
+        /// Bits and limit of each.
+        waits: RefCell<Vec<(u32, Option<Duration>)>>,
+        /// Count and bits of each.
+        wakes: RefCell<Vec<(u32, u32)>>,
+        refuses: bool,
+    }
+
+    impl Park for Noted {
+        fn wait(&self, word: &FutexWord, seen: u32, bits: u32, timeout: Option<Duration>) {
+            assert_eq!(word.glance(), seen, "nobody rang");
+            self.waits.borrow_mut().push((bits, timeout));
+        }
+
+        fn wake(&self, _: &FutexWord, count: u32, bits: u32) -> u32 {
+            self.wakes.borrow_mut().push((count, bits));
+            1
+        }
+
+        fn heavy(&self) -> bool {
+            !self.refuses
+        }
+    }
+
+    #[test]
+    fn only_the_step_that_crosses_rings() {
+        let steps = [(0, 8), (0, 15), (0, 16), (8, 16), (8, 24), (15, 17), (16, 16), (16, 24), (24, 32)];
+        for (before, after) in steps {
+            let (ctl, system) = (CtlHead::default(), Noted::default());
+            after_release(&ctl, before, after, &system);
+            assert_eq!(system.wakes.take(), [], "nobody waits");
+            ctl.blocked.declare(16);
+            let seen = ctl.room.seen();
+            after_release(&ctl, before, after, &system);
+            let crosses = before < 16 && after >= 16;
+            assert_eq!(system.wakes.take().len(), usize::from(crosses), "{before} to {after}");
+            assert_eq!(ctl.room.seen() != seen, crosses);
+            // What is not reached yet stands for whoever reaches it.
+            assert_eq!(ctl.blocked.peek(), (!crosses).then_some(16));
+        }
+    }
+
+    #[test]
+    fn who_finds_the_ring_empty_or_leaves_rings_wherever_it_is() {
+        let (ctl, slot, system) = (CtlHead::default(), Slot::default(), Noted::default());
+        when_empty(&ctl, &system);
+        leave(&ctl, &slot, &system);
+        assert_eq!((system.wakes.take(), ctl.room.seen()), (Vec::new(), 0), "nobody waits");
+        ctl.blocked.declare(u64::MAX - 1);
+        when_empty(&ctl, &system);
+        ctl.blocked.declare(0);
+        leave(&ctl, &slot, &system);
+        assert_eq!((system.wakes.take().len(), ctl.room.seen()), (2, 2));
+    }
+
+    /// Two readers may have seen it before one has taken it. The bell of the second would end the producer's next sleep,
+    /// which is not for it.
+    #[test]
+    fn one_declaration_is_worth_one_wake() {
+        let (ctl, system) = (CtlHead::default(), Noted::default());
+        ctl.blocked.declare(16);
+        for _ in 0..2 {
+            wake_producer(&ctl, &system);
+        }
+        assert_eq!((system.wakes.take(), ctl.room.seen()), (Vec::from([(1, u32::MAX)]), 1));
+    }
+
+    /// A reader without a fence may miss a declaration once: the sleep behind one must be short, and that behind one
+    /// which nobody has taken since need not be.
+    #[test]
+    fn a_sleep_is_short_unless_its_declaration_stands_from_the_one_before() {
+        let (ctl, system) = (CtlHead::default(), Noted::default());
+        let sleep = |wanted| {
+            let slept = sleep_for_room(&ctl, wanted, &system, [FRESH, STANDING], || false);
+            assert_eq!(slept, Slept::Woken);
+            system.waits.take()
+        };
+        assert_eq!(sleep(16), [(u32::MAX, FRESH)]);
+        assert_eq!(sleep(16), [(u32::MAX, STANDING)]);
+        assert_eq!(sleep(24), [(u32::MAX, STANDING)]);
+        assert_eq!(ctl.blocked.peek(), Some(24));
+        after_release(&ctl, 0, 24, &system);
+        assert_eq!(sleep(32), [(u32::MAX, FRESH)], "a reader took it");
+        stop_waiting(&ctl);
+        assert_eq!(sleep(0), [(u32::MAX, FRESH)], "it was taken back");
+        assert_eq!(sleep(0), [(u32::MAX, STANDING)]);
+        assert_eq!(sleep_for_room(&ctl, 0, &system, [FRESH, STANDING], || true), Slept::Ready);
+        assert_eq!(system.waits.take(), []);
+    }
+
+    #[test]
+    fn who_may_not_sleep_does_not() {
+        for (heavy, refuses) in [(Heavy::Never, false), (Heavy::Never, true), (Heavy::Barrier, true)] {
+            let (ctl, system) = (CtlHead::default(), Noted { refuses, ..Noted::default() });
+            let looked = Cell::new(false);
+            let slept = sleep_as_reader(&ctl, heavy, &system, None, || looked.replace(true));
+            assert_eq!(slept, Slept::Forbidden);
+            assert!(!looked.get(), "a look without its fence says nothing");
+            assert_eq!(system.waits.take(), []);
+            if heavy == Heavy::Never {
+                assert_eq!(ctl.sleepers.peek(), 0, "and costs nobody a wake");
+            }
+        }
+        for heavy in [Heavy::Barrier, Heavy::Full] {
+            let (ctl, system) = (CtlHead::default(), Noted::default());
+            assert_eq!(sleep_as_reader(&ctl, heavy, &system, None, || true), Slept::Ready);
+            assert_eq!(system.waits.take(), []);
+            assert_eq!(sleep_as_reader(&ctl, heavy, &system, STANDING, || false), Slept::Woken);
+            assert_eq!(system.waits.take(), [(READERS, STANDING)]);
+            assert!(someone_sleeps(&ctl, Light::Full) && !someone_sleeps(&ctl, Light::Never));
+        }
+    }
+
+    /// Whoever supersedes a ring takes the declarations beside its producer, and anybody may empty the word: then there
+    /// is nobody to ask the system for, which refuses to wake no bits at all.
+    #[test]
+    fn declarations_that_somebody_else_took_are_asked_for_nothing() {
+        let (ctl, system) = (CtlHead::default(), Noted::default());
+        assert_eq!(wake_readers(&ctl, &system), 0);
+        assert_eq!(system.wakes.take(), []);
+        for bits in [READERS, 1 << 31, READERS | 1 << 5] {
+            ctl.sleepers.declare(bits);
+            assert_eq!(wake_readers(&ctl, &system), 1);
+            assert_eq!(system.wakes.take(), [(u32::MAX, bits)]);
+            assert_eq!(ctl.sleepers.peek(), 0);
+        }
+        wake_everyone(&ctl, &system);
+        assert_eq!(system.wakes.take(), [(u32::MAX, u32::MAX)], "declared or not");
     }
 }
