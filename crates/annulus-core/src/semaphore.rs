@@ -180,3 +180,125 @@ fn wait(
     }
     asleep.withdraw();
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use core::array::from_fn;
+    use core::cell::{Cell, RefCell};
+    use std::vec::Vec;
+
+    use super::*;
+
+    /// A system of one semaphore that notes what it is asked; its waits take a post if there is one.
+    #[derive(Default)]
+    struct Noted {
+        posts: Cell<usize>,
+        /// How many posts there were at each wait, and its limit.
+        waits: RefCell<Vec<(usize, Option<Duration>)>>,
+        fences: Cell<usize>,
+        refuses: bool,
+    }
+
+    impl Semaphores for Noted {
+        fn post(&self, _: &Words) {
+            self.posts.set(self.posts.get() + 1);
+        }
+
+        fn try_wait(&self, _: &Words) -> bool {
+            let posts = self.posts.get();
+            self.posts.set(posts.saturating_sub(1));
+            posts > 0
+        }
+
+        fn wait(&self, words: &Words, timeout: Option<Duration>) {
+            self.waits.borrow_mut().push((self.posts.get(), timeout));
+            self.try_wait(words);
+        }
+
+        fn heavy(&self) -> bool {
+            self.fences.set(self.fences.get() + 1);
+            !self.refuses
+        }
+    }
+
+    /// Who believes in a fence that the system refuses sleeps for ever.
+    #[test]
+    fn a_heavy_fence_is_the_systems_own() {
+        let (ctl, slots) = (CtlHead::default(), [Slot::default()]);
+        for refuses in [false, true] {
+            let system = Noted { refuses, ..Noted::default() };
+            let (reader, producer) = (
+                ReaderSemaphores { slots: &slots, own: Some(0), system: &system },
+                RoomSemaphore { ctl: &ctl, system: &system },
+            );
+            assert_eq!([reader.heavy(), producer.heavy()], [!refuses; 2]);
+            assert_eq!(system.fences.get(), 2);
+        }
+    }
+
+    /// So many of the posts are from declarations that are over; if there are more, somebody writes where he should not,
+    /// and they cost wakes for nothing.
+    #[test]
+    fn what_was_left_is_taken_before_a_sleep() {
+        let limit = Some(Duration::from_secs(1));
+        for left in 0..5 {
+            let (ctl, system) = (CtlHead::default(), Noted::default());
+            system.posts.set(left);
+            let bell = RoomSemaphore { ctl: &ctl, system: &system };
+            bell.wait(ctl.room.futex(), ctl.room.seen(), u32::MAX, limit);
+            assert_eq!(system.waits.take(), [(left.saturating_sub(POSTS), limit)]);
+        }
+    }
+
+    #[test]
+    fn who_has_missed_the_bell_does_not_sleep() {
+        let (ctl, slots, system) = (CtlHead::default(), [Slot::default()], Noted::default());
+        let (room, rings) = (ctl.room.seen(), ctl.rings.seen());
+        ctl.room.move_on();
+        ctl.rings.move_on();
+        let reader = ReaderSemaphores { slots: &slots, own: Some(0), system: &system };
+        reader.wait(ctl.rings.futex(), rings, READERS, None);
+        RoomSemaphore { ctl: &ctl, system: &system }.wait(ctl.room.futex(), room, u32::MAX, None);
+        assert_eq!(system.waits.take(), []);
+        // Nor does one who has no slot to sleep in, or sleeps for nothing that is rung.
+        for (own, bits) in [(None, READERS), (Some(1), READERS), (Some(0), 0), (Some(0), !READERS)] {
+            let reader = ReaderSemaphores { slots: &slots, own, system: &system };
+            reader.wait(ctl.rings.futex(), ctl.rings.seen(), bits, None);
+        }
+        assert_eq!(system.waits.take(), []);
+    }
+
+    /// A declaration is worth a post, and one more if everyone is woken; none is worth none.
+    #[test]
+    fn only_those_who_declared_themselves_are_posted_to() {
+        let (ctl, slots, system) =
+            (CtlHead::default(), from_fn::<_, 4, _>(|_| Slot::default()), Noted::default());
+        let (rings, room) = (ctl.rings.futex(), ctl.room.futex());
+        let readers = ReaderSemaphores { slots: &slots, own: None, system: &system };
+        let producer = RoomSemaphore { ctl: &ctl, system: &system };
+        let asked = |bits| [readers.wake(rings, u32::MAX, bits), producer.wake(room, 1, bits)];
+        assert_eq!([asked(READERS), asked(u32::MAX)], [[0; 2]; 2], "nobody sleeps");
+        assert_eq!(system.posts.take(), 0);
+        for i in [1, 3] {
+            slots[i].asleep.declare();
+        }
+        ctl.room_asleep.declare();
+        assert_eq!([readers.wake(rings, 0, READERS), readers.wake(rings, 4, !READERS)], [0; 2]);
+        assert_eq!(producer.wake(room, 0, u32::MAX), 0);
+        assert_eq!(system.posts.take(), 0);
+        assert_eq!([readers.wake(rings, 1, READERS), readers.wake(rings, 1, READERS)], [1; 2]);
+        assert_eq!(asked(READERS), [0, 1], "each once");
+        assert_eq!(asked(u32::MAX), [2, 0], "a reader's waker may have died");
+        assert_eq!(asked(u32::MAX), [0; 2]);
+        assert_eq!(system.posts.take(), 5);
+        // Who has woken of itself is not woken.
+        slots[1].asleep.declare();
+        slots[1].asleep.withdraw();
+        ctl.room_asleep.declare();
+        ctl.room_asleep.withdraw();
+        assert_eq!([asked(READERS), asked(u32::MAX)], [[0; 2]; 2]);
+        assert_eq!(system.posts.take(), 0);
+    }
+}

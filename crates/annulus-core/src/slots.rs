@@ -101,3 +101,155 @@ pub fn reap<M: Memory>(shared: &Shared<'_, M>, writer: &Writer, full: Full, lock
     }
     freed
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use core::cell::{Cell, RefCell};
+    use core::time::Duration;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::history::Start;
+    use crate::history::tests::Ring;
+    use crate::reader::Reader;
+    use crate::sync::FutexWord;
+    use crate::words::NO_CURSOR;
+    use crate::writer::Refusal;
+
+    const OWNER: Owner = Owner { pid: 7, uid: 8, start_time: 9 };
+
+    /// One description's view: which slots others have, and which it has.
+    #[derive(Default)]
+    struct Locks {
+        others: Vec<u32>,
+        own: RefCell<Vec<u32>>,
+        /// Slots that have been asked for, in order.
+        asked: RefCell<Vec<u32>>,
+    }
+
+    impl SlotLocks for Locks {
+        type Error = ();
+
+        fn try_lock(&self, slot: u32) -> Result<bool, ()> {
+            self.asked.borrow_mut().push(slot);
+            let free = !self.others.contains(&slot);
+            if free && !self.own.borrow().contains(&slot) {
+                self.own.borrow_mut().push(slot);
+            }
+            Ok(free)
+        }
+
+        fn unlock(&self, slot: u32) {
+            self.own.borrow_mut().retain(|own| *own != slot);
+        }
+    }
+
+    /// Rings of the producer's bell.
+    #[derive(Default)]
+    struct Rung(Cell<u32>);
+
+    impl Park for Rung {
+        fn wait(&self, _: &FutexWord, _: u32, _: u32, _: Option<Duration>) {}
+
+        fn wake(&self, _: &FutexWord, _: u32, _: u32) -> u32 {
+            self.0.set(self.0.get() + 1);
+            1
+        }
+
+        fn heavy(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn a_free_slot_comes_before_those_of_the_dead() {
+        let ring = Ring::new(1024, 4);
+        let slots = &ring.slots;
+        // Another's, a dead one's, and one whose lock somebody has for a moment.
+        for slot in &slots[..2] {
+            slot.occupy(SlotKind::InPlace, 1, 1, 1);
+            slot.settle();
+        }
+        let locks = Locks { others: Vec::from([0, 2]), ..Locks::default() };
+        let take = || take(slots, &locks, SlotKind::Copying, OWNER).unwrap();
+        let died = slots[1].generation.glance();
+        assert_eq!(take(), Some(3));
+        assert_eq!(locks.asked.take(), [2, 3], "whoever is there is not disturbed");
+        let taken = &slots[3];
+        assert!(!taken.is_free() && !taken.is_active());
+        assert_eq!([taken.pid.glance(), taken.uid.glance()], [7, 8]);
+        assert_eq!(taken.kind.glance(), SlotKind::Copying.to_word());
+        assert_eq!(take(), Some(1), "no free one is left");
+        assert_ne!(slots[1].generation.glance(), died, "it is not the dead one's any more");
+        assert_eq!(locks.own.take(), [3, 1]);
+        let locks = Locks { others: Vec::from([0, 1, 2, 3]), ..Locks::default() };
+        let words = slots.iter().map(|slot| slot.generation.glance()).collect::<Vec<_>>();
+        assert_eq!(super::take(slots, &locks, SlotKind::InPlace, OWNER), Ok(None));
+        assert_eq!(slots.iter().map(|slot| slot.generation.glance()).collect::<Vec<_>>(), words);
+    }
+
+    /// Of the dead, those in the way; of the others none, and no lock of who is not in the way is asked for.
+    #[test]
+    fn the_dead_in_the_way_are_reaped() {
+        let mut ring = Ring::new(1024, 6);
+        let mut writer = Writer::create(ring.shape, &ring.shared(), 0, 0, 0);
+        let join = |ring: &Ring, slot: usize| {
+            let shared = ring.shared();
+            shared.slots[slot].occupy(SlotKind::InPlace, 1, 1, 1);
+            Reader::join(ring.shape, &shared, &shared.slots[slot], Start::Newest).unwrap();
+            shared.slots[slot].settle();
+        };
+        (0..2).for_each(|slot| join(&ring, slot));
+        let full = loop {
+            match ring.publish(&mut writer, 8) {
+                // One further on, one that is free, one that has not joined, and one that no reader can have.
+                Ok(()) if writer.sequence() == 20 => {
+                    join(&ring, 2);
+                    ring.slots[4].occupy(SlotKind::InPlace, 1, 1, 1);
+                    ring.slots[5].cursor.preset(1 << 40);
+                }
+                Ok(()) => {}
+                Err(Refusal::Full(full)) => break full,
+                Err(refusal) => panic!("{refusal:?}"),
+            }
+        };
+        assert!(ring.slots[2].cursor.look() >= full.wanted);
+        let shared = ring.shared();
+        let locks = Locks { others: Vec::from([0]), ..Locks::default() };
+        let cursors = || shared.slots.iter().map(|slot| slot.cursor.look()).collect::<Vec<_>>();
+        let before = cursors();
+        assert_eq!(reap(&shared, &writer, full, &locks), 1);
+        assert_eq!(locks.asked.take(), [0, 1]);
+        assert_eq!(locks.own.take(), [], "what is nobody's is given back");
+        let mut after = before;
+        after[1] = NO_CURSOR;
+        assert_eq!(cursors(), after);
+        assert!(shared.slots[1].is_free() && shared.slots[0].is_active() && shared.slots[2].is_active());
+        // The living one is still in the way; then it is not.
+        assert_eq!(reap(&shared, &writer, full, &locks), 0);
+        assert_eq!(reap(&shared, &writer, full, &Locks::default()), 1);
+        ring.publish(&mut writer, 8).unwrap();
+    }
+
+    #[test]
+    fn who_leaves_frees_its_slot_and_rings_unless_it_is_anothers() {
+        let ring = Ring::new(1024, 2);
+        let (shared, bell) = (ring.shared(), Rung::default());
+        for slot in shared.slots {
+            slot.occupy(SlotKind::InPlace, 1, 1, 1);
+            slot.cursor.join(0);
+            slot.settle();
+        }
+        shared.ctl.blocked.declare(8);
+        let locks = Locks { others: Vec::from([1]), own: RefCell::new(Vec::from([0])), ..Locks::default() };
+        leave(shared.ctl, shared.slots, 1, &locks, &bell);
+        assert_eq!((bell.0.get(), shared.slots[1].cursor.look()), (0, 0), "a late owner touches nothing");
+        assert!(shared.slots[1].is_active());
+        leave(shared.ctl, shared.slots, 0, &locks, &bell);
+        assert_eq!((bell.0.get(), shared.slots[0].cursor.look()), (1, NO_CURSOR));
+        assert!(shared.slots[0].is_free());
+        assert_eq!(locks.own.take(), []);
+    }
+}

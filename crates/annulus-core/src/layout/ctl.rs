@@ -261,3 +261,44 @@ const _: () = {
             && GROUP_HEAD_BYTES.is_multiple_of(128)
     );
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Under its lock, whatever the words of the owner before said.
+    #[test]
+    fn a_slot_is_free_then_taken_then_active_and_free_again() {
+        let slot = Slot::default();
+        let says = || (slot.is_free(), slot.is_active());
+        assert_eq!(says(), (true, false));
+        for kind in [SlotKind::InPlace, SlotKind::Copying] {
+            let before = slot.generation.glance();
+            let generation = slot.occupy(kind, 1, 2, 3);
+            assert_ne!(generation, before, "patience with the owner before is over");
+            assert_eq!(slot.generation.glance(), generation);
+            assert_eq!(says(), (false, false), "nobody waits for its cursor yet");
+            assert_eq!(slot.cursor.look(), NO_CURSOR);
+            assert_eq!(slot.kind.glance(), kind.to_word());
+            assert_eq!([slot.pid.glance(), slot.uid.glance(), slot.group.glance()], [1, 2, 0]);
+            assert_eq!([slot.start_time.glance(), slot.sleeps.glance(), slot.lost.glance()], [3, 0, 0]);
+            slot.cursor.join(64);
+            slot.settle();
+            assert_eq!(says(), (false, true));
+            // As its owner dies asleep.
+            slot.sleeps.count(5);
+            slot.lost.count(7);
+            slot.group.preset(1);
+            slot.asleep.declare();
+            slot.vacate();
+            assert_eq!(says(), (true, false));
+            assert_eq!(slot.cursor.look(), NO_CURSOR);
+            assert_ne!(slot.generation.glance(), generation);
+        }
+        slot.occupy(SlotKind::InPlace, 1, 2, 3);
+        assert!(!slot.asleep.take_again(), "the new owner is awake");
+        // What no version of this library stores is neither.
+        slot.state.preset(77);
+        assert_eq!(says(), (false, false));
+    }
+}
