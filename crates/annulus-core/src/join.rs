@@ -70,3 +70,104 @@ pub(crate) fn join<M: Memory>(
     }
     Err(JoinFailed::Damaged("lease"))
 }
+
+#[cfg(test)]
+mod tests {
+    use core::cell::{Cell, RefCell};
+
+    use super::*;
+    use crate::history::tests::{Ring, beginnings};
+    use crate::memory::Block;
+    use crate::words::{Header, NO_CURSOR};
+    use crate::writer::{Refusal, Writer};
+
+    /// Records at whose first look something happens.
+    #[derive(Clone, Copy)]
+    struct Meanwhile<'a> {
+        records: Block<'a>,
+        happens: &'a Cell<Option<&'a dyn Fn()>>,
+    }
+
+    impl Memory for Meanwhile<'_> {
+        fn word(&self, position: u64) -> &Header {
+            if let Some(happens) = self.happens.take() {
+                happens();
+            }
+            self.records.word(position)
+        }
+
+        fn read_racing(&self, position: u64, payload: &mut [u8]) {
+            self.records.read_racing(position, payload);
+        }
+
+        fn write(&self, position: u64, payload: &[u8]) {
+            self.records.write(position, payload);
+        }
+    }
+
+    /// Publishes a record of payload that could be headers, whoever is in the way.
+    fn publish(ring: &Ring, writer: &mut Writer, len: usize) {
+        let shared = ring.shared();
+        let word = crate::header::encode(writer.sequence() + 1000, 8).to_le_bytes();
+        let payload = word.repeat(len.div_ceil(8));
+        while let Err(refusal) = writer.publish(&shared, &payload[..len]) {
+            assert!(matches!(refusal, Refusal::Full(_)), "{refusal:?}");
+            let end = writer.tail() + ring.shape.need(len as u64);
+            writer.evict(&shared, end).unwrap();
+        }
+    }
+
+    /// Between its look at the lease and its look at the header the producer gives the joiner up, and writes over the
+    /// place: what it reads there is another record's, or no header at all.
+    #[test]
+    fn a_joiner_that_was_given_up_meanwhile_begins_again() {
+        for begin in beginnings(1024) {
+            for records in (0..150).step_by(7) {
+                let ring = Ring::new(1024, 1);
+                let writer = RefCell::new(Writer::create(ring.shape, &ring.shared(), begin[0], begin[1], 0));
+                for i in 0..30 {
+                    publish(&ring, &mut writer.borrow_mut(), i * 8 % 56);
+                }
+                let goes_on = || {
+                    for i in 0..records {
+                        publish(&ring, &mut writer.borrow_mut(), i * 24 % 72);
+                    }
+                };
+                let happens: Cell<Option<&dyn Fn()>> = Cell::new(Some(&goes_on));
+                let heap = ring.shared();
+                let records = Meanwhile { records: heap.records, happens: &happens };
+                let shared = Shared { producer: heap.producer, ctl: heap.ctl, slots: heap.slots, records };
+                let spot = join(&ring.shape, &shared, &ring.slots[0], Wish::Tail).unwrap();
+                let tail = [writer.borrow().tail(), writer.borrow().sequence()];
+                // The place it chose first, if that can still be read; else the next one it chose.
+                if heap.producer.licence.glance() <= spot.position + 1024 && spot.position < tail[0] {
+                    assert_eq!(spot.sequence, begin[1] + 30);
+                } else {
+                    assert_eq!([spot.position, spot.sequence], tail);
+                }
+                assert_eq!(ring.slots[0].cursor.look(), spot.position, "the producer waits for it there");
+            }
+        }
+    }
+
+    #[test]
+    fn what_no_producer_says_is_damage() {
+        let ring = Ring::new(1024, 1);
+        let mut writer = Writer::create(ring.shape, &ring.shared(), 0, 0, 0);
+        publish(&ring, &mut writer, 8);
+        let join = || join(&ring.shape, &ring.shared(), &ring.slots[0], Wish::Tail);
+        for tail in [4, 17, NO_CURSOR, NO_CURSOR - 7, u64::MAX - 1024] {
+            ring.page.tail.preset(tail);
+            assert_eq!(join(), Err(JoinFailed::Damaged("tail")));
+            assert_eq!(ring.slots[0].cursor.look(), NO_CURSOR, "nobody waits for it at {tail}");
+        }
+        // Where the header is neither 0 nor a record's, and nobody goes on.
+        ring.page.tail.preset(16);
+        for header in [1, u64::MAX, 1 << 40] {
+            ring.shared().records.word(16).preset(header);
+            assert_eq!(join(), Err(JoinFailed::Damaged("header")));
+        }
+        ring.shared().records.word(16).preset(0);
+        assert_eq!(join(), Ok(Spot { position: 16, sequence: 1 }));
+    }
+}

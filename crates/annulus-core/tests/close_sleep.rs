@@ -1,17 +1,19 @@
 //! Close against sleep, and leaving against the sleep for room.
 //!
 //! Shows: a reader that goes to sleep while the producer ends, with or without a last record, is told of the end, and
-//! of the record before it; two readers are. A producer that goes to sleep for room while the subscriber in its way
+//! of the record before it; two readers are; the state of a ring that is opened again comes after its producer's number. A producer that goes to sleep for room while the subscriber in its way
 //! leaves, or is reaped, is woken, also where two are in its way. Cannot show: an end that nobody says, which is a lock's.
 
 mod common;
 #[path = "common/sleeping.rs"]
 mod sleeping;
 
-use annulus_core::doorbell::{Heavy, Light, end, leave, when_empty};
+use annulus_core::doorbell::{Heavy, Light, end, leave, succeed, when_empty};
+use annulus_core::layout::RingState;
 use annulus_core::reader::End;
+use annulus_core::writer::Writer;
 use common::{Arc, Futex, PinBits, Ring, model, model_within, thread};
-use sleeping::{join, open, publish, recv, send};
+use sleeping::{FIRST, join, open, publish, recv, send};
 
 /// Readers that wait for the end of a ring of so many records.
 fn closed(readers: usize, records: u64, light: Light, heavy: Heavy) {
@@ -63,6 +65,30 @@ fn two_sleeping_readers_are_woken_by_the_end() {
     model_within(2, 1500, || closed(2, 0, Light::Full, Heavy::Full));
 }
 
+/// A reader that stays when the ring has closed, and asks the kernel whether its producer lives, must not ask for the one
+/// that has closed it.
+#[test]
+fn who_finds_a_closed_ring_open_again_finds_its_producer_too() {
+    model(6, || {
+        let ring = Arc::new(Ring::new(1));
+        let park = Arc::new(Futex::default());
+        let mut writer = open(&ring);
+        end(&mut writer, &ring.shared(), &*park);
+        let reader = {
+            let ring = ring.clone();
+            thread::spawn(move || {
+                let page = ring.shared().producer;
+                let state = page.state.look();
+                assert!(state == RingState::Closed.to_word() || page.epoch.look() == FIRST + 1);
+            })
+        };
+        let shared = ring.shared();
+        Writer::take_over(ring.shape, &shared, 0).unwrap();
+        succeed(shared.ctl, shared.producer, FIRST + 1, &*park);
+        reader.join().unwrap();
+    });
+}
+
 /// A full ring, and a producer that wants one record more.
 fn full(slots: usize) -> (Arc<Ring>, Arc<Futex>, thread::JoinHandle<()>) {
     let ring = Arc::new(Ring::new(slots));
@@ -105,6 +131,19 @@ fn a_blocked_producer_is_woken_when_two_leave_at_once() {
         };
         leave(ring.shared().ctl, &ring.shared().slots[0], &*park);
         reaper.join().unwrap();
+        producer.join().unwrap();
+    });
+}
+
+/// One thread leaves twice, as a process with two subscriptions does, or one that reaps: what it takes for the first it must
+/// have taken before the bell has moved, or else it takes what the producer declares for the second.
+#[test]
+fn a_blocked_producer_is_woken_when_one_leaves_after_the_other() {
+    model_within(3, 560, || {
+        let (ring, park, producer) = full(2);
+        for slot in ring.shared().slots {
+            leave(ring.shared().ctl, slot, &*park);
+        }
         producer.join().unwrap();
     });
 }

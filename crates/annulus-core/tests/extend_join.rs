@@ -230,3 +230,25 @@ fn two_joiners() {
         }
     });
 }
+
+/// So many records pass between two looks of the joiner that a header's 32 bits do not tell them apart, as empty ones can
+/// in a ring of many gigabytes: the word that counts them moves on at once here, and the licence stays. It looks again.
+#[test]
+fn more_records_pass_than_headers_tell_apart() {
+    model(15, || {
+        let ring = Arc::new(Ring::new(1));
+        let mut writer = Writer::create(ring.shape, &ring.shared(), 0, 0, 0);
+        writer.publish(&ring.shared(), &[]).unwrap();
+        let joining = {
+            let ring = ring.clone();
+            thread::spawn(move || {
+                let shared = ring.shared();
+                let reader = Reader::join(ring.shape, &shared, &shared.slots[0], Start::Newest).unwrap();
+                assert_eq!(reader.position(), 8);
+                assert!([1, 1 << 31].contains(&reader.sequence()), "{}", reader.sequence());
+            })
+        };
+        ring.shared().producer.published.publish(1 << 31);
+        joining.join().unwrap();
+    });
+}
