@@ -214,6 +214,7 @@ pub fn leave(ctl: &CtlHead, slot: &Slot, park: &impl Park) {
 #[cold]
 #[inline(never)]
 fn wake_producer(ctl: &CtlHead, park: &impl Park) {
+    // Taken before the bell moves: who has seen it move declares anew, and that is not this one's to take.
     if ctl.blocked.take() {
         ctl.room.move_on();
         park.wake(ctl.room.futex(), 1, u32::MAX);

@@ -235,7 +235,7 @@ fn two_joiners() {
 /// in a ring of many gigabytes: the word that counts them moves on at once here, and the licence stays. It looks again.
 #[test]
 fn more_records_pass_than_headers_tell_apart() {
-    model(15, || {
+    model(11, || {
         let ring = Arc::new(Ring::new(1));
         let mut writer = Writer::create(ring.shape, &ring.shared(), 0, 0, 0);
         writer.publish(&ring.shared(), &[]).unwrap();
