@@ -2,17 +2,22 @@
 //!
 //! Shows: reaper and joiner never both have the slot, so a joiner that has joined misses nothing, whoever was first; the
 //! producer gets its room from one of them; a late owner, whose lock has gone to another, leaves without touching that one's
-//! cursor, and a free slot can be taken afterwards. Cannot show: that the kernel's locks are what `Locks` here says
+//! cursor, and a free slot can be taken afterwards; whoever dies leaving, at whatever step, leaves no slot that says it is free
+//! and holds the producer back. Cannot show: that the kernel's locks are what `Locks` here says
 //! (fcntl(2): a description gets again what it has); what a late owner does that reads on, which stores its cursor unasked.
 
 mod common;
+#[path = "common/stop.rs"]
+mod stop;
 
 use annulus_core::history::Start;
 use annulus_core::layout::SlotKind;
 use annulus_core::reader::{Look, PAYLOAD_OFFSET, Reader};
 use annulus_core::slots::{self, Owner, SlotLocks};
+use annulus_core::words::NO_CURSOR;
 use annulus_core::writer::{Refusal, Writer};
 use common::{Arc, Futex, PinBits, Ring, model_within, relax, thread};
+use stop::{at_every_step, until};
 
 #[cfg(loom)]
 use loom::sync::Mutex;
@@ -171,5 +176,21 @@ fn a_late_owner_leaves_its_successors_slot_alone() {
         assert!(shared.slots[0].is_active(), "somebody else freed its slot");
         assert_eq!(shared.slots[0].cursor.look(), reader.position(), "somebody else moved its cursor");
         assert_eq!(*world.holder.lock().unwrap(), Some(2));
+    });
+}
+
+/// Whoever clears up behind the dead passes over slots that say they are free.
+#[test]
+fn who_dies_leaving_leaves_no_free_slot_with_a_cursor() {
+    at_every_step(1, [3, 1], |step| {
+        let (world, mut writer) = World::new();
+        assert!(world.subscribe(1).is_some());
+        world.publish(&mut writer, 1);
+        until(step, || world.leave(1));
+        world.die(1);
+        let slot = &world.ring.shared().slots[0];
+        assert!(!slot.is_free() || slot.cursor.look() == NO_CURSOR, "nobody would look at it");
+        world.publish(&mut writer, 3);
+        assert!(world.subscribe(2).is_some());
     });
 }
