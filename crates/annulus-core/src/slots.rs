@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn the_dead_in_the_way_are_reaped() {
         let mut ring = Ring::new(1024, 6);
-        let mut writer = Writer::create(ring.shape, &ring.shared(), 0, 0, 0);
+        let mut writer = Writer::create(ring.shape, &ring.shared(), 4096, 0, 0);
         let join = |ring: &Ring, slot: usize| {
             let shared = ring.shared();
             shared.slots[slot].occupy(SlotKind::InPlace, 1, 1, 1);
@@ -204,9 +204,10 @@ mod tests {
         (0..2).for_each(|slot| join(&ring, slot));
         let full = loop {
             match ring.publish(&mut writer, 8) {
-                // One further on, one that is free, one that has not joined, and one that no reader can have.
+                // One further on, one that was given up a lap ago, one that has not joined, and one that no reader can have.
                 Ok(()) if writer.sequence() == 20 => {
                     join(&ring, 2);
+                    ring.slots[3].cursor.preset(4096 - 1024);
                     ring.slots[4].occupy(SlotKind::InPlace, 1, 1, 1);
                     ring.slots[5].cursor.preset(1 << 40);
                 }

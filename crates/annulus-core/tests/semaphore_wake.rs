@@ -2,7 +2,7 @@
 //!
 //! Shows: what `sleep_wake.rs` and `close_sleep.rs` show of futexes holds where a declaration beside each
 //! semaphore stands for the kernel's comparison; one wake reaches readers in two slots; a declaration that a
-//! waker took before it died is taken again; posts do not pile up. Timeouts never save a sleeper here. Cannot show: that the
+//! waker took before it died is taken again, and by one only of two who try; posts do not pile up. Timeouts never save a sleeper here. Cannot show: that the
 //! system's semaphores order memory, and that a failed `try_wait` of theirs may order nothing, since the ones
 //! here are a lock.
 
@@ -19,7 +19,7 @@ use annulus_core::layout::{CtlHead, SlotKind};
 use annulus_core::reader::{End, Look, Reader};
 use annulus_core::semaphore::{ReaderSemaphores, RoomSemaphore, Semaphores, Words};
 use annulus_core::sync::FutexWord;
-use annulus_core::words::full_fence;
+use annulus_core::words::{Asleep, full_fence};
 use annulus_core::writer::{Refusal, Writer};
 use common::{Arc, PinBits, Ring, model, thread};
 use std::cell::Cell;
@@ -494,4 +494,32 @@ fn garbage_beside_a_semaphore_costs_a_wake_at_most() {
             park.wait(bell, bell.glance(), READERS, None);
         }
     });
+}
+
+/// Two wakers at one declaration, each of which asks twice as `take` does; how many posts it was worth.
+fn worth(take: fn(&Asleep) -> bool) -> usize {
+    let ring = Arc::new(Ring::new(1));
+    ring.shared().ctl.room_asleep.declare();
+    let wakers = [(); 2].map(|()| {
+        let ring = ring.clone();
+        thread::spawn(move || {
+            let mut taken = 0;
+            for _ in 0..2 {
+                Asleep::before_looking();
+                taken += usize::from(take(&ring.shared().ctl.room_asleep));
+            }
+            taken
+        })
+    });
+    wakers.into_iter().map(|waker| waker.join().unwrap()).sum()
+}
+
+#[test]
+fn of_two_wakers_at_once_one_has_the_declaration() {
+    model(40, || assert_eq!(worth(Asleep::take), 1));
+}
+
+#[test]
+fn two_who_wake_everyone_at_once_have_it_twice_at_most() {
+    model(180, || assert_eq!(worth(Asleep::take_again), 2));
 }
