@@ -185,7 +185,6 @@ fn wait(
 mod tests {
     extern crate std;
 
-    use core::array::from_fn;
     use core::cell::{Cell, RefCell};
     use std::vec::Vec;
 
@@ -250,55 +249,5 @@ mod tests {
             bell.wait(ctl.room.futex(), ctl.room.seen(), u32::MAX, limit);
             assert_eq!(system.waits.take(), [(left.saturating_sub(POSTS), limit)]);
         }
-    }
-
-    #[test]
-    fn who_has_missed_the_bell_does_not_sleep() {
-        let (ctl, slots, system) = (CtlHead::default(), [Slot::default()], Noted::default());
-        let (room, rings) = (ctl.room.seen(), ctl.rings.seen());
-        ctl.room.move_on();
-        ctl.rings.move_on();
-        let reader = ReaderSemaphores { slots: &slots, own: Some(0), system: &system };
-        reader.wait(ctl.rings.futex(), rings, READERS, None);
-        RoomSemaphore { ctl: &ctl, system: &system }.wait(ctl.room.futex(), room, u32::MAX, None);
-        assert_eq!(system.waits.take(), []);
-        // Nor does one who has no slot to sleep in, or sleeps for nothing that is rung.
-        for (own, bits) in [(None, READERS), (Some(1), READERS), (Some(0), 0), (Some(0), !READERS)] {
-            let reader = ReaderSemaphores { slots: &slots, own, system: &system };
-            reader.wait(ctl.rings.futex(), ctl.rings.seen(), bits, None);
-        }
-        assert_eq!(system.waits.take(), []);
-    }
-
-    /// A declaration is worth a post, and one more if everyone is woken; none is worth none.
-    #[test]
-    fn only_those_who_declared_themselves_are_posted_to() {
-        let (ctl, slots, system) =
-            (CtlHead::default(), from_fn::<_, 4, _>(|_| Slot::default()), Noted::default());
-        let (rings, room) = (ctl.rings.futex(), ctl.room.futex());
-        let readers = ReaderSemaphores { slots: &slots, own: None, system: &system };
-        let producer = RoomSemaphore { ctl: &ctl, system: &system };
-        let asked = |bits| [readers.wake(rings, u32::MAX, bits), producer.wake(room, 1, bits)];
-        assert_eq!([asked(READERS), asked(u32::MAX)], [[0; 2]; 2], "nobody sleeps");
-        assert_eq!(system.posts.take(), 0);
-        for i in [1, 3] {
-            slots[i].asleep.declare();
-        }
-        ctl.room_asleep.declare();
-        assert_eq!([readers.wake(rings, 0, READERS), readers.wake(rings, 4, !READERS)], [0; 2]);
-        assert_eq!(producer.wake(room, 0, u32::MAX), 0);
-        assert_eq!(system.posts.take(), 0);
-        assert_eq!([readers.wake(rings, 1, READERS), readers.wake(rings, 1, READERS)], [1; 2]);
-        assert_eq!(asked(READERS), [0, 1], "each once");
-        assert_eq!(asked(u32::MAX), [2, 0], "a reader's waker may have died");
-        assert_eq!(asked(u32::MAX), [0; 2]);
-        assert_eq!(system.posts.take(), 5);
-        // Who has woken of itself is not woken.
-        slots[1].asleep.declare();
-        slots[1].asleep.withdraw();
-        ctl.room_asleep.declare();
-        ctl.room_asleep.withdraw();
-        assert_eq!([asked(READERS), asked(u32::MAX)], [[0; 2]; 2]);
-        assert_eq!(system.posts.take(), 0);
     }
 }
