@@ -10,6 +10,7 @@ mod common;
 use annulus_core::header::encode;
 use annulus_core::history::{Resume, Start};
 use annulus_core::layout::RingState;
+use annulus_core::memory::Memory;
 use annulus_core::observer::{Observer, Seen, Sight};
 use annulus_core::reader::End;
 use annulus_core::shape::{Align, Shape};
@@ -384,6 +385,35 @@ fn the_newest_record_of_a_running_producer() {
 #[test]
 fn the_newest_record_where_there_was_none() {
     model_within(2, 34_000, || newest(64, [0, 2], ZERO, distinct));
+}
+
+/// More records pass than a header's 32 bits tell apart, as empty ones can in a ring of many gigabytes; here only one in
+/// 2^29 is there. Who sees where the newest is sees `published` past it, and looks again if that has gone so far.
+#[test]
+fn the_newest_record_after_more_than_headers_tell_apart() {
+    model_within(1, 1900, || {
+        let ring = Arc::new(Ring::of(128, 0));
+        let mut writer = Writer::create(ring.shape, &ring.shared(), 0, 0, 0);
+        writer.publish(&ring.shared(), &[]).unwrap();
+        let observing = {
+            let ring = ring.clone();
+            thread::spawn(move || {
+                let view = ring.shared().view();
+                let mut observer = Observer::start(ring.shape, &view, Start::Oldest).unwrap();
+                let Sight::Record(seen) = observer.newest(&view) else { panic!("a record is there") };
+                let taken = observer.take(&view, seen, &mut []).unwrap();
+                assert!((0..6).any(|i| taken.sequence == i << 29), "{}", taken.sequence);
+            })
+        };
+        let shared = ring.shared();
+        for i in 1..6 {
+            shared.records.word(16 * i).publish(encode(i << 29, 0));
+            shared.producer.published.publish((i << 29) + 1);
+            shared.producer.newest.publish(16 * i);
+            shared.producer.tail.publish(16 * i + 8);
+        }
+        observing.join().unwrap();
+    });
 }
 
 /// Where the newest record was, payload looks like a header with a length that leads out of what was overwritten.
