@@ -221,7 +221,7 @@ fn wake_producer(ctl: &CtlHead, park: &impl Park) {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     extern crate std;
 

@@ -71,7 +71,7 @@ pub(crate) fn join<M: Memory>(
     Err(JoinFailed::Damaged("lease"))
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use core::cell::{Cell, RefCell};
 

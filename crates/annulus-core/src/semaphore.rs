@@ -181,7 +181,7 @@ fn wait(
     asleep.withdraw();
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     extern crate std;
 

@@ -102,7 +102,7 @@ pub fn reap<M: Memory>(shared: &Shared<'_, M>, writer: &Writer, full: Full, lock
     freed
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     extern crate std;
 

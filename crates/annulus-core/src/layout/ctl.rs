@@ -262,7 +262,7 @@ const _: () = {
     );
 };
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
