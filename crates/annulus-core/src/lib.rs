@@ -11,7 +11,7 @@
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("annulus needs a 64-bit target: its positions are 64-bit atomics that must not tear.");
 
-#[cfg(any(loom, annulus_faults, fuzzing))]
+#[cfg(any(loom, annulus_faults, fuzzing, test))]
 extern crate std;
 
 #[cfg(not(loom))]
@@ -23,7 +23,7 @@ pub mod history;
 mod join;
 pub mod ladder;
 pub mod layout;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, all(test, not(loom))))]
 pub mod meddle;
 pub mod memory;
 pub mod observer;

@@ -1,9 +1,9 @@
 //! Atomics whose every load first lets somebody change memory: what another process could do at that instant, made
-//! repeatable. Exists only under `--cfg fuzzing`, which fuzzers set.
+//! repeatable. Exists only under `--cfg fuzzing`, which fuzzers set, and in this crate's own unit tests.
 //!
 //! A meddler stores through words of its own, in the same memory; the load that follows sees what it stored.
 
-#![cfg(fuzzing)]
+#![cfg(any(fuzzing, all(test, not(loom))))]
 #![allow(clippy::disallowed_types)]
 
 use core::cell::Cell;
@@ -91,5 +91,42 @@ impl AtomicU32 {
 
     pub(crate) fn as_ptr(&self) -> *mut u32 {
         self.0.as_ptr()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    extern crate std;
+
+    use std::boxed::Box;
+    use std::cell::RefCell;
+    use std::thread_local;
+
+    use super::meddle;
+
+    type Act = Box<dyn FnMut(usize)>;
+
+    thread_local! {
+        static ACT: RefCell<Option<Act>> = const { RefCell::new(None) };
+    }
+
+    /// Forgets the meddler also when a test fails: the next one may run on this thread.
+    struct Forget;
+
+    impl Drop for Forget {
+        fn drop(&mut self) {
+            meddle(None);
+            ACT.set(None);
+        }
+    }
+
+    /// Calls `act` before each load of a shared word while `run` runs on this thread.
+    pub(crate) fn meddled<R>(act: impl FnMut(usize) + 'static, run: impl FnOnce() -> R) -> R {
+        let _forget = Forget;
+        ACT.set(Some(Box::new(act)));
+        meddle(Some(|address| {
+            ACT.with_borrow_mut(|act| act.as_mut().map(|act| act(address)));
+        }));
+        run()
     }
 }

@@ -1,5 +1,5 @@
-//! The one door to atomics: real ones in life, loom's under `--cfg loom`, and under `--cfg fuzzing` those whose
-//! loads somebody may meddle with.
+//! The one door to atomics: real ones in life, loom's under `--cfg loom`, and under `--cfg fuzzing` and in unit tests
+//! those whose loads somebody may meddle with.
 //!
 //! Nothing else in the project names an atomic type of `core` or of loom. Orderings are named only here and
 //! in [`words`](crate::words).
@@ -8,9 +8,9 @@
 
 #[cfg(not(loom))]
 mod imp {
-    #[cfg(fuzzing)]
+    #[cfg(any(fuzzing, test))]
     pub(crate) use crate::meddle::{AtomicU32, AtomicU64};
-    #[cfg(not(fuzzing))]
+    #[cfg(not(any(fuzzing, test)))]
     pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64};
     pub(crate) use core::sync::atomic::{Ordering, compiler_fence, fence};
 
