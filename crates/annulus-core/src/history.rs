@@ -105,7 +105,8 @@ pub(crate) fn leave(page: &ProducerPage, shape: &Shape, spot: Spot) {
     let stretch = spot.position / shape.chunk();
     let i = stretch as usize % ANCHORS;
     let there = page.anchors[i].glance();
-    if there == NOWHERE || there / shape.chunk() != stretch {
+    // `NOWHERE` is in a stretch where no boundary can be.
+    if there / shape.chunk() != stretch {
         page.anchor_sequences[i].preset(spot.sequence);
         page.anchors[i].publish(spot.position);
     }
@@ -137,18 +138,22 @@ pub(crate) fn find<M: Memory>(shape: &Shape, view: &View<'_, M>, wish: Wish, pas
 }
 
 /// The sequence of the record at a boundary, or of the one that will be there. `before` was loaded from `published`
-/// before the boundary's position was. `None`: the producer went on meanwhile, so look again; or, if its licence
-/// has not passed the boundary, the header there is damaged.
-pub(crate) fn sequence_at<M: Memory>(view: &View<'_, M>, position: u64, before: u64) -> Option<u64> {
+/// before the boundary's position was. `None`: the producer went on by too much meanwhile, so look again. What else is
+/// said means nothing if its licence has passed the boundary.
+pub(crate) fn sequence_at<M: Memory>(
+    view: &View<'_, M>,
+    position: u64,
+    before: u64,
+) -> Option<Result<u64, Damaged>> {
     let published = view.producer.published.look();
     if is_far(before, published) {
         return None;
     }
-    match view.records.word(position).look() {
+    Some(match view.records.word(position).look() {
         // Were `published` past this boundary, its header would be visible.
-        0 => Some(published),
-        header => decode(header, published).map(|(sequence, _)| sequence),
-    }
+        0 => Ok(published),
+        header => decode(header, published).map(|(sequence, _)| sequence).ok_or(Damaged("header")),
+    })
 }
 
 /// The boundary behind the newest record, for one who does not hold the producer back.
@@ -163,8 +168,7 @@ pub(crate) fn tail<M: Memory>(shape: &Shape, view: &View<'_, M>) -> Result<Spot,
         let sequence = sequence_at(view, position, before);
         let intact = page.licence.validate() <= position + shape.capacity();
         match sequence {
-            Some(sequence) if intact => return Ok(Spot { position, sequence }),
-            None if intact && !is_far(before, page.published.look()) => return Err(Damaged("header")),
+            Some(sequence) if intact => return sequence.map(|sequence| Spot { position, sequence }),
             _ => crate::sync::relax(),
         }
     }

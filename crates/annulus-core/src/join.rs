@@ -10,7 +10,7 @@
 //! grants, or the joiner sees the announcement and chooses a newer boundary. On a ring that evicts, the producer may
 //! go on over a cursor that it has seen: so the licence is validated once more after the last look at the boundary.
 
-use crate::history::{Spot, TRIES, Wish, find, is_boundary, is_far, sequence_at};
+use crate::history::{Damaged, Spot, TRIES, Wish, find, is_boundary, sequence_at};
 use crate::layout::Slot;
 use crate::memory::{Memory, Shared};
 use crate::shape::{CHUNKS, Shape};
@@ -56,16 +56,17 @@ pub(crate) fn join<M: Memory>(
             crate::sync::relax();
             continue;
         }
-        let sequence = anchor.map(|spot| spot.sequence).or_else(|| sequence_at(&view, position, before));
+        let sequence = anchor.map(|spot| Ok(spot.sequence)).or_else(|| sequence_at(&view, position, before));
         // Given up already, or somebody else moved the cursor: what was read there means nothing.
         if page.licence.validate() > position + shape.capacity() {
             crate::sync::relax();
             continue;
         }
         match sequence {
-            Some(sequence) => return Ok(Spot { position, sequence }),
-            None if is_far(before, page.published.look()) => {}
-            None => return Err(JoinFailed::Damaged("header")),
+            Some(Ok(sequence)) => return Ok(Spot { position, sequence }),
+            Some(Err(Damaged(what))) => return Err(JoinFailed::Damaged(what)),
+            // So much was published meanwhile that the header's 32 bits do not tell.
+            None => {}
         }
     }
     Err(JoinFailed::Damaged("lease"))
