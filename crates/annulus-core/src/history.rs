@@ -254,16 +254,21 @@ pub(crate) mod tests {
     extern crate std;
 
     use std::boxed::Box;
+    use std::cell::Cell;
     use std::collections::BTreeMap;
+    use std::rc::Rc;
     use std::vec::Vec;
 
     use super::*;
+    use crate::header::encode;
     use crate::join::{JoinFailed, join};
     use crate::layout::{CtlHead, Slot};
+    use crate::meddle::tests::meddled;
     use crate::memory::{Block, BlockWord, Shared};
     use crate::observer::{Observer, Sight};
     use crate::reader::{Look, Reader};
-    use crate::shape::{Align, CHUNKS};
+    use crate::shape::{Align, CAPACITY_MAX, CHUNKS};
+    use crate::words::Header;
     use crate::writer::{Full, Refusal, Writer};
 
     /// A ring on the heap, and what was published in it.
@@ -300,6 +305,12 @@ pub(crate) mod tests {
                 slots: &self.slots,
                 records: Block::new(&self.words).unwrap(),
             }
+        }
+
+        /// The same, with an account of how many words were asked for, and an end to that.
+        fn asked<'a>(&'a self, words: &'a Cell<u64>, most: u64) -> Shared<'a, Asked<'a>> {
+            let Shared { producer, ctl, slots, records } = self.shared();
+            Shared { producer, ctl, slots, records: Asked { records, words, most } }
         }
 
         pub(crate) fn view(&self) -> View<'_, Block<'_>> {
@@ -340,6 +351,121 @@ pub(crate) mod tests {
                     other => panic!("{other:?} at {}", observer.sequence()),
                 }
             }
+        }
+    }
+
+    /// A block of which no more than so many words are asked for.
+    #[derive(Clone, Copy)]
+    struct Asked<'a> {
+        records: Block<'a>,
+        words: &'a Cell<u64>,
+        most: u64,
+    }
+
+    impl Memory for Asked<'_> {
+        fn word(&self, position: u64) -> &Header {
+            self.words.set(self.words.get() + 1);
+            assert!(self.words.get() <= self.most, "more than {} words are asked for", self.most);
+            self.records.word(position)
+        }
+
+        fn read_racing(&self, position: u64, payload: &mut [u8]) {
+            self.records.read_racing(position, payload);
+        }
+
+        fn write(&self, position: u64, payload: &[u8]) {
+            self.records.write(position, payload);
+        }
+    }
+
+    /// A ring that holds more records than 32 bits tell apart, all of them empty: the one of sequence `base + n` is at
+    /// `8 * n`. There is one word, which is asked for again whenever it is looked at.
+    pub(crate) struct Vast {
+        pub(crate) shape: Shape,
+        base: u64,
+        page: Rc<ProducerPage>,
+        slot: [Slot; 1],
+        ctl: CtlHead,
+        word: Header,
+        pub(crate) asked: Rc<Cell<u64>>,
+    }
+
+    impl Vast {
+        pub(crate) fn new(base: u64, records: u64) -> Vast {
+            let vast = Vast {
+                shape: Shape::new(CAPACITY_MAX, Align::Packed).unwrap(),
+                base,
+                page: Rc::default(),
+                slot: [Slot::default()],
+                ctl: CtlHead::default(),
+                word: Header::default(),
+                asked: Rc::default(),
+            };
+            vast.page.anchors[0].preset(0);
+            vast.page.anchor_sequences[0].preset(base);
+            Vast::stand(&vast.page, base, records);
+            vast
+        }
+
+        /// The words of a ring that has published so many.
+        fn stand(page: &ProducerPage, base: u64, records: u64) {
+            page.published.preset(base + records);
+            page.newest.preset(8 * (records - 1));
+            page.tail.preset(8 * records);
+            page.licence.preset(8 * records + 8);
+            page.lease.preset(8 * records + 8);
+        }
+
+        pub(crate) fn shared(&self) -> Shared<'_, &Vast> {
+            Shared { producer: &self.page, ctl: &self.ctl, slots: &self.slot, records: self }
+        }
+
+        /// Whether the record of this sequence is there.
+        pub(crate) fn is_at(&self, spot: Spot) -> bool {
+            spot.sequence.wrapping_sub(self.base) == spot.position / 8
+        }
+
+        /// The answer of a verb while which so many more are published, just before its load of this number, if it gets as
+        /// far; and how many words of records it had asked for by then.
+        pub(crate) fn racing<R>(
+            &self,
+            more: u64,
+            load: u64,
+            verb: impl FnOnce(&Vast) -> R,
+        ) -> Option<(R, u64)> {
+            let (page, base, asked) = (self.page.clone(), self.base, self.asked.clone());
+            let hit = Rc::new(Cell::new(None));
+            let (mut loads, at) = (0, hit.clone());
+            let answer = meddled(
+                move |_| {
+                    if loads == load {
+                        at.set(Some(asked.get()));
+                        Vast::stand(&page, base, page.published.glance() - base + more);
+                    }
+                    loads += 1;
+                },
+                || verb(self),
+            );
+            hit.get().map(|asked| (answer, asked))
+        }
+    }
+
+    impl Memory for &Vast {
+        fn word(&self, position: u64) -> &Header {
+            self.asked.set(self.asked.get() + 1);
+            assert!(self.asked.get() < 1000, "goes through all records");
+            let n = position / 8;
+            let is_there = self.base + n < self.page.published.glance();
+            self.word.preset(if is_there { encode(self.base + n, 0) } else { 0 });
+            &self.word
+        }
+
+        fn read_racing(&self, _: u64, _: &mut [u8]) {
+            unreachable!("these records are empty");
+        }
+
+        fn write(&self, _: u64, _: &[u8]) {
+            unreachable!("these records are there");
         }
     }
 
@@ -641,6 +767,109 @@ pub(crate) mod tests {
         assert!(matches!(reader.look(&ring.shared()), Look::Record(held) if held.sequence == 0));
         let gone = Reader::join(ring.shape, &ring.shared(), &ring.slots[1], Start::Sequence(0));
         assert!(matches!(gone, Err(JoinFailed::Gone { oldest }) if oldest == clear.1));
+    }
+
+    /// More is published between two looks than 32 bits tell apart: at whatever instant, what is found is a record boundary with
+    /// its own sequence, and nobody calls it damage.
+    #[test]
+    fn a_boundary_keeps_its_sequence_however_fast_the_producer_is() {
+        type Verb = fn(&Vast) -> Result<Spot, JoinFailed>;
+        let verbs: [Verb; 4] = [
+            |vast| {
+                tail(&vast.shape, &vast.shared().view()).map_err(|Damaged(what)| JoinFailed::Damaged(what))
+            },
+            |vast| join(&vast.shape, &vast.shared(), &vast.slot[0], Wish::Tail),
+            |vast| join(&vast.shape, &vast.shared(), &vast.slot[0], Wish::Oldest),
+            // Nothing that has an anchor: the record after the next.
+            |vast| join(&vast.shape, &vast.shared(), &vast.slot[0], Wish::AtMost(vast.base + 7)),
+        ];
+        for (verb, base) in verbs.iter().flat_map(|verb| [0, (1 << 32) - 3].map(|base| (verb, base))) {
+            for more in [1, 2, NEAR, NEAR + 1, 1 << 31, (1 << 32) - 5, 1 << 32, (1 << 32) + 1, 1 << 35] {
+                for load in 0.. {
+                    let vast = Vast::new(base, 5);
+                    let Some((spot, _)) = vast.racing(more, load, verb) else {
+                        assert!(load > 4, "as many loads as it takes at least");
+                        break;
+                    };
+                    assert!(spot.is_ok_and(|spot| vast.is_at(spot)), "{more} before load {load}: {spot:?}");
+                }
+            }
+        }
+    }
+
+    /// Anchors and sequences that contradict each other: the wish is kept all the same.
+    #[test]
+    fn a_wish_is_kept_whatever_anchors_say() {
+        let ring = Ring::new(1024, 0);
+        ring.page.tail.preset(1024);
+        ring.page.licence.preset(1024);
+        for [a, b, c] in [[0, 64, 128], [0, 128, 64], [64, 0, 128], [64, 128, 0], [128, 0, 64], [128, 64, 0]]
+        {
+            for sequences in 0..64 {
+                let spots = [(a, sequences % 4), (b, sequences / 4 % 4), (c, sequences / 16)]
+                    .map(|(position, sequence)| Spot { position, sequence });
+                for (i, spot) in spots.iter().enumerate() {
+                    ring.page.anchors[i].preset(spot.position);
+                    ring.page.anchor_sequences[i].preset(spot.sequence);
+                }
+                for n in 0..4 {
+                    let found = find(&ring.shape, &ring.view(), Wish::AtMost(n), 0).unwrap();
+                    let last = spots.iter().filter(|spot| spot.sequence <= n).map(|spot| spot.sequence).max();
+                    match last {
+                        Some(last) => assert_eq!(found.sequence, last, "{spots:?}: at most {n}"),
+                        None => assert_eq!(found.position, 0, "{spots:?}: the oldest"),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Somebody else has written over the producer's headers: looking for what is retained ends at the tail.
+    #[test]
+    fn what_is_retained_is_looked_for_no_further_than_the_tail() {
+        for header in [encode(0, 0), encode(0, 8), encode(5, 100), encode(1 << 31, 0), encode(0, 1000), 7, 0]
+        {
+            let mut ring = Ring::new(1024, 0);
+            let mut writer = Writer::create(ring.shape, &ring.shared(), 0, 0, 3);
+            for _ in 0..30 {
+                ring.publish(&mut writer, 8).unwrap();
+            }
+            for position in (0..1024).step_by(8) {
+                ring.shared().records.word(position).prepare(header);
+            }
+            // Two looks through all that is there.
+            let words = Cell::new(0);
+            let shared = ring.asked(&words, 2 * writer.tail() / 8);
+            writer.extend(&shared, writer.tail() + 500).unwrap();
+            assert!(ring.page.licence.glance() <= writer.tail() + 1024);
+        }
+    }
+
+    /// Two words for each record, and none again: retaining costs only those who ask for it.
+    #[test]
+    fn a_producer_that_retains_nothing_reads_no_record_again() {
+        let ring = Ring::new(1024, 1);
+        let words = Cell::new(0);
+        let shared = ring.asked(&words, 600);
+        let mut writer = Writer::create(ring.shape, &shared, 0, 0, 0);
+        for _ in 0..300 {
+            writer.publish(&shared, &[0; 8]).unwrap();
+        }
+        assert_eq!(words.get(), 600);
+    }
+
+    /// What is behind the newest record says what no producer writes: damage at once.
+    #[test]
+    fn a_damaged_header_at_the_tail_is_told() {
+        let mut ring = Ring::new(1024, 1);
+        let mut writer = Writer::create(ring.shape, &ring.shared(), 0, 0, 0);
+        ring.publish(&mut writer, 8).unwrap();
+        for bad in [1, 7 << 32, encode(1, 8) | 1 << 30] {
+            ring.shared().records.word(writer.tail()).prepare(bad);
+            assert_eq!(tail(&ring.shape, &ring.view()), Err(Damaged("header")));
+            let joined = join(&ring.shape, &ring.shared(), &ring.slots[0], Wish::Tail);
+            assert_eq!(joined, Err(JoinFailed::Damaged("header")));
+        }
     }
 
     /// Words that contradict each other: `published` for ever behind a record. An end, and no endless search.

@@ -388,7 +388,7 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
-    use crate::history::tests::{Ring, beginnings};
+    use crate::history::tests::{Ring, Vast, beginnings};
     use crate::layout::RingState;
     use crate::shape::Align;
     use crate::writer::{Full, Refusal, Writer};
@@ -553,6 +553,66 @@ mod tests {
                 writer.claim(&ring.shared(), ring.shape.max_len()).unwrap();
                 assert_eq!(observer.newest(&ring.view()), Sight::Lapped);
             }
+        }
+    }
+
+    /// More is published while it is looked for than 32 bits tell apart.
+    #[test]
+    fn the_newest_record_however_fast_the_producer_is() {
+        for base in [0, (1 << 32) - 3] {
+            for more in [1, 2, (1 << 30) + 1, 1 << 31, (1 << 32) - 5, 1 << 32, (1 << 32) + 1, 1 << 35] {
+                for load in 0.. {
+                    let racing = |more| {
+                        let vast = Vast::new(base, 5);
+                        let start =
+                            Observer::start(vast.shape, &vast.shared().view(), Start::Newest).unwrap();
+                        vast.asked.set(0);
+                        let raced = vast.racing(more, load, |vast| start.newest(&vast.shared().view()));
+                        raced.map(|(sight, asked)| (vast, sight, asked))
+                    };
+                    // From the first record on it goes through all of them.
+                    let asked = racing(0).map(|(_, _, asked)| asked);
+                    if asked.is_none_or(|asked| asked > 0 && more > 2) {
+                        assert!(load > 2, "as many loads as it takes at least");
+                        break;
+                    }
+                    let Some((vast, sight, _)) = racing(more) else { break };
+                    let Sight::Record(seen) = sight else { panic!("{sight:?}: {more} before load {load}") };
+                    assert!(vast.is_at(seen.spot), "{more} before load {load}: {seen:?}");
+                }
+            }
+        }
+    }
+
+    /// The newest record may be one that was taken before, and the producer may have passed only that.
+    #[test]
+    fn an_old_record_that_was_passed_is_no_loss() {
+        let (mut ring, mut writer) = ring(0, [0, 0], 1);
+        let mut observer = Observer::start(ring.shape, &ring.view(), Start::Oldest).unwrap();
+        assert_eq!(take(&ring, &mut observer), Some(0));
+        let Sight::Record(seen) = observer.newest(&ring.view()) else { panic!() };
+        ring.publish(&mut writer, ring.shape.max_len() as usize).unwrap();
+        assert_eq!(observer.confirm(&ring.view(), seen), Err(Lapped));
+        assert_eq!(observer.take(&ring.view(), seen, &mut [0; 8]), Err(Lapped));
+        assert_eq!(take(&ring, &mut observer), Some(1));
+    }
+
+    /// What is wanted is gone, and nothing that could be read has come since: the loss is told before the end.
+    #[test]
+    fn a_loss_with_nothing_behind_it_is_told() {
+        for begin in beginnings(1024) {
+            let (ring, mut writer) = ring(0, begin, 9);
+            ring.page.state.preset(RingState::Open.to_word());
+            writer.claim(&ring.shared(), ring.shape.max_len()).unwrap();
+            writer.close(&ring.shared());
+            let start = Start::Sequence(begin[1] + 2);
+            let mut observer = Observer::start(ring.shape, &ring.view(), start).unwrap();
+            assert!(observer.is_ready(&ring.view()), "a loss is something to tell");
+            assert_eq!(observer.ended(&ring.view()), None);
+            assert_eq!(observer.look(&ring.view()), Sight::Lapped);
+            assert_eq!(observer.resume(&ring.view(), Resume::Oldest), Ok(7));
+            assert_eq!(observer.look(&ring.view()), Sight::Empty);
+            assert_eq!(observer.ended(&ring.view()), Some(End::Closed));
         }
     }
 
