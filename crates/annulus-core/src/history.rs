@@ -9,7 +9,6 @@ use crate::header::decode;
 use crate::layout::{ANCHORS, ProducerPage};
 use crate::memory::{Memory, View};
 use crate::shape::Shape;
-use crate::words::NOWHERE;
 
 /// Where a reader begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -268,7 +267,7 @@ pub(crate) mod tests {
     use crate::observer::{Observer, Sight};
     use crate::reader::{Look, Reader};
     use crate::shape::{Align, CAPACITY_MAX, CHUNKS};
-    use crate::words::Header;
+    use crate::words::{Header, NOWHERE};
     use crate::writer::{Full, Refusal, Writer};
 
     /// A ring on the heap, and what was published in it.
