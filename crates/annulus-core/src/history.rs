@@ -307,7 +307,7 @@ pub(crate) mod tests {
         }
 
         /// The same, with an account of how many words were asked for, and an end to that.
-        fn asked<'a>(&'a self, words: &'a Cell<u64>, most: u64) -> Shared<'a, Asked<'a>> {
+        pub(crate) fn asked<'a>(&'a self, words: &'a Cell<u64>, most: u64) -> Shared<'a, Asked<'a>> {
             let Shared { producer, ctl, slots, records } = self.shared();
             Shared { producer, ctl, slots, records: Asked { records, words, most } }
         }
@@ -355,7 +355,7 @@ pub(crate) mod tests {
 
     /// A block of which no more than so many words are asked for.
     #[derive(Clone, Copy)]
-    struct Asked<'a> {
+    pub(crate) struct Asked<'a> {
         records: Block<'a>,
         words: &'a Cell<u64>,
         most: u64,

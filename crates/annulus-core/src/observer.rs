@@ -385,9 +385,11 @@ const NEWEST_TRIES: u32 = 20;
 mod tests {
     extern crate std;
 
+    use std::cell::Cell;
     use std::vec::Vec;
 
     use super::*;
+    use crate::header::encode;
     use crate::history::tests::{Ring, Vast, beginnings};
     use crate::layout::RingState;
     use crate::shape::Align;
@@ -627,8 +629,101 @@ mod tests {
         ring.page.newest.preset(0);
         assert_eq!(observer.newest(&ring.view()), Sight::Damaged);
         // A length that no record of this ring has.
-        ring.shared().records.word(0).prepare(crate::header::encode(0, 1 << 20));
+        ring.shared().records.word(0).prepare(encode(0, 1 << 20));
         assert_eq!(observer.look(&ring.view()), Sight::Damaged);
+    }
+
+    /// A word that says what no producer writes, wherever the newest record is looked for.
+    #[test]
+    fn the_newest_of_damaged_words_is_damage() {
+        let (ring, _) = ring(0, [0, 0], 3);
+        let observer = Observer::start(ring.shape, &ring.view(), Start::Oldest).unwrap();
+        // No place of a record, though there is one at the word that it leads to.
+        for bad in [4, 9, NOWHERE - 7, u64::MAX - 1023] {
+            ring.page.newest.preset(bad);
+            assert_eq!(observer.newest(&ring.view()), Sight::Damaged, "{bad}");
+        }
+        // Behind a record.
+        ring.page.newest.preset(0);
+        for bad in [7, encode(1 << 30, 8), encode(3, 8) | 1 << 30, encode(3, 1 << 20)] {
+            ring.shared().records.word(48).prepare(bad);
+            assert_eq!(observer.newest(&ring.view()), Sight::Damaged, "{bad:x}");
+        }
+    }
+
+    /// Headers that lead on for more than a lap, each with the next sequence: no ring holds so many records.
+    #[test]
+    fn headers_that_lead_around_are_damage() {
+        let (ring, _) = ring(0, [0, 0], 1);
+        for i in 0..64 {
+            let len = if i == 63 { 16 } else { 8 };
+            ring.shared().records.word(16 * i).prepare(encode(i, len));
+        }
+        // The second lap goes through the words between.
+        ring.shared().records.word(8).prepare(encode(64, 8));
+        ring.shared().records.word(24).prepare(0);
+        let observer = Observer::start(ring.shape, &ring.view(), Start::Oldest).unwrap();
+        assert_eq!(observer.newest(&ring.view()), Sight::Damaged);
+    }
+
+    /// All tries together take a budget of steps. One that runs out says that the producer was too fast, not that it wrote what
+    /// it does not.
+    #[test]
+    fn a_search_for_the_newest_that_was_too_long_is_no_damage() {
+        let (ring, _) = ring(0, [0, 0], 5);
+        let observer = Observer::start(ring.shape, &ring.view(), Start::Oldest).unwrap();
+        for budget in 0..10 {
+            let mut steps = budget;
+            let sight = observer.walk(&ring.view(), Spot { position: 0, sequence: 0 }, &mut steps);
+            match sight {
+                Sight::Record(seen) => assert_eq!((seen.spot.sequence, steps), (4, budget - 5)),
+                other => assert!(other == Sight::Lapped && budget < 5 && steps == 0, "{other:?} of {budget}"),
+            }
+        }
+    }
+
+    /// The walk begins at the newer of what the word says and what was taken: who looks for the newest does not go through all
+    /// that it missed, nor again through a batch whose producer has stopped before it stored the word.
+    #[test]
+    fn the_newest_record_is_found_in_a_few_steps() {
+        for begin in beginnings(1024) {
+            let (mut ring, mut writer) = ring(0, begin, 1);
+            let mut observer = Observer::start(ring.shape, &ring.view(), Start::Oldest).unwrap();
+            assert_eq!(take(&ring, &mut observer), Some(begin[1]));
+            for _ in 0..30 {
+                ring.publish(&mut writer, 8).unwrap();
+            }
+            for stopped in [false, true] {
+                if stopped {
+                    ring.page.newest.preset(begin[0]);
+                }
+                // The header of the word's record, that of the newest, and the zero behind.
+                let words = Cell::new(0);
+                let view = ring.asked(&words, 3).view();
+                let Sight::Record(seen) = observer.newest(&view) else { panic!() };
+                assert_eq!(seen.spot.sequence, begin[1] + 30);
+                observer.take(&ring.view(), seen, &mut [0; 8]).unwrap();
+            }
+        }
+    }
+
+    /// A place with an older sequence than the one that this reader stands before: no producer leaves one, and nobody is
+    /// given a record again.
+    #[test]
+    fn a_lapped_reader_never_goes_back() {
+        let (mut ring, mut writer) = ring(0, [0, 0], 20);
+        let mut observer = Observer::start(ring.shape, &ring.view(), Start::Oldest).unwrap();
+        while take(&ring, &mut observer).is_some() {}
+        for _ in 0..100 {
+            ring.publish(&mut writer, 8).unwrap();
+        }
+        assert_eq!(observer.look(&ring.view()), Sight::Lapped);
+        for sequence in &ring.page.anchor_sequences {
+            sequence.preset(19);
+        }
+        assert_eq!(observer.resume(&ring.view(), Resume::Oldest), Err(Damaged("anchor")));
+        assert_eq!((observer.sequence(), observer.look(&ring.view())), (20, Sight::Lapped));
+        assert_eq!(observer.resume(&ring.view(), Resume::Newest), Ok(100));
     }
 
     #[test]
@@ -648,8 +743,9 @@ mod tests {
             assert_eq!((taken, back), (Taken { sequence: i, stamp: 1000 + i }, payload));
         }
         // A record without room for its stamp is damage.
-        ring.shared().records.word(observer.position()).prepare(crate::header::encode(200, 7));
+        ring.shared().records.word(observer.position()).prepare(encode(200, 7));
         assert_eq!(observer.look(&ring.view()), Sight::Damaged);
+        assert_eq!(observer.newest(&ring.view()), Sight::Damaged);
     }
 
     #[test]
@@ -700,8 +796,7 @@ mod tests {
         let mut writer = Writer::create(ring.shape, &ring.shared(), 0, 0, 0);
         let mut observer = Observer::start(ring.shape, &ring.view(), Start::Sequence(1000)).unwrap();
         // Each word reads like the record that this reader looks for, and leads it to a place that is not lapped.
-        let payload: Vec<u8> =
-            [crate::header::encode(0, 1000); 5].iter().flat_map(|word| word.to_le_bytes()).collect();
+        let payload: Vec<u8> = [encode(0, 1000); 5].iter().flat_map(|word| word.to_le_bytes()).collect();
         for _ in 0..22 {
             writer.publish(&ring.shared(), &payload).unwrap();
         }
