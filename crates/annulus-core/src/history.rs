@@ -248,7 +248,7 @@ fn after<M: Memory>(shape: &Shape, view: &View<'_, M>, spot: Spot) -> Option<Spo
     Some(Spot { position: spot.position + shape.need(len), sequence: sequence.wrapping_add(1) })
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 pub(crate) mod tests {
     extern crate std;
 

@@ -381,7 +381,7 @@ const NEWEST_TRIES: u32 = 1000;
 #[cfg(fuzzing)]
 const NEWEST_TRIES: u32 = 20;
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     extern crate std;
 
