@@ -742,7 +742,8 @@ mod tests {
             let taken = observer.take(&ring.view(), seen, &mut back).unwrap();
             assert_eq!((taken, back), (Taken { sequence: i, stamp: 1000 + i }, payload));
         }
-        // A record without room for its stamp is damage.
+        // A record without room for its stamp is damage, also where it would be the last.
+        ring.shared().records.word(observer.position() + 16).prepare(0);
         ring.shared().records.word(observer.position()).prepare(encode(200, 7));
         assert_eq!(observer.look(&ring.view()), Sight::Damaged);
         assert_eq!(observer.newest(&ring.view()), Sight::Damaged);
