@@ -1,7 +1,7 @@
 //! Becoming the producer of a ring whose producer is gone, at whatever instruction that was.
 
 use crate::header::{HEADER_BYTES, decode};
-use crate::history::{Damaged, Retained, Spot, Wish, find};
+use crate::history::{Damaged, Retained, Spot, Wish, find, is_boundary};
 use crate::memory::{Memory, Shared};
 use crate::shape::Shape;
 use crate::writer::Writer;
@@ -23,23 +23,16 @@ impl Writer {
         let published = page.published.look();
         let licence = page.licence.glance();
         let capacity = shape.capacity();
-        if !start.is_multiple_of(shape.align().bytes()) || start > u64::MAX - 4 * capacity {
+        if !is_boundary(&shape, start) {
             return Err(Damaged("tail"));
         }
         if licence < start || licence - start > capacity {
             return Err(Damaged("licence"));
         }
-        // The words may be behind the records: the header is stored first, then `published`, then `tail`.
+        // The words may be behind the records: the header is stored first, then `published`, then `tail`. A ring that
+        // has no record yet may have no licence either, so the header is looked at before that.
         let (mut tail, mut last, mut newest) = (start, None, None);
         loop {
-            if licence - tail < HEADER_BYTES {
-                // Nothing was ever granted here, so the zero behind the last record is missing: only a
-                // ring that has no record yet looks like this.
-                if tail == start && last.is_none() && start == licence {
-                    break;
-                }
-                return Err(Damaged("record past the licence"));
-            }
             let header = shared.records.word(tail).look();
             if header == 0 {
                 break;
