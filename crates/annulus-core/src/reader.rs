@@ -240,7 +240,7 @@ impl Reader {
     #[cold]
     #[inline(never)]
     fn walk<M: Memory>(&self, shared: &Shared<'_, M>, pins: Pins<'_>, mut position: u64) -> u64 {
-        while position < self.next.get() && pins.take(&self.shape, position) {
+        while pins.take(&self.shape, position) {
             // The header was checked when the record was taken, but it is another's word: checked again.
             let header = shared.records.word(position).look();
             match decode(header, self.sequence.get()) {
@@ -329,3 +329,248 @@ impl<'a> Pins<'a> {
 
 /// Bytes from one record's header to its payload.
 pub const PAYLOAD_OFFSET: u64 = HEADER_BYTES;
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::header::encode;
+    use crate::history::tests::{Ring, beginnings};
+    use crate::shape::{Align, STAMP_BYTES};
+    use crate::writer::{Refusal, Writer};
+
+    /// A ring of one slot, its producer, and so many records of 16 bytes each.
+    fn ring([position, sequence]: [u64; 2], records: u64) -> (Ring, Writer) {
+        let mut ring = Ring::new(1024, 1);
+        let mut writer = Writer::create(ring.shape, &ring.shared(), position, sequence, 0);
+        publish(&mut ring, &mut writer, records);
+        (ring, writer)
+    }
+
+    fn publish(ring: &mut Ring, writer: &mut Writer, records: u64) {
+        for _ in 0..records {
+            ring.publish(writer, 8).unwrap();
+        }
+    }
+
+    fn join(ring: &Ring, start: Start) -> Result<Reader, JoinFailed> {
+        Reader::join(ring.shape, &ring.shared(), &ring.slots[0], start)
+    }
+
+    /// The bits and the count behind [`Pins`].
+    struct PinBits(Vec<Cell<u64>>, Cell<u64>);
+
+    impl PinBits {
+        fn new(ring: &Ring) -> PinBits {
+            PinBits(std::vec![Cell::new(0); Pins::words(&ring.shape)], Cell::new(0))
+        }
+
+        fn release(&self, ring: &Ring, reader: &Reader, held: Held) -> Option<(u64, u64)> {
+            reader.release(&ring.shared(), &ring.slots[0], Pins::new(&self.0, &self.1), held)
+        }
+    }
+
+    fn take(ring: &Ring, reader: &Reader) -> Held {
+        match reader.look(&ring.shared()) {
+            Look::Record(held) => held,
+            other => panic!("{other:?} at {}", reader.sequence()),
+        }
+    }
+
+    /// Takes the rest; the sequence of each.
+    fn take_all(ring: &Ring, reader: &Reader) -> Vec<u64> {
+        let mut all = Vec::new();
+        loop {
+            match reader.look(&ring.shared()) {
+                Look::Record(held) => all.push(held.sequence),
+                Look::Empty => return all,
+                Look::Lost => panic!("lost at {}", reader.sequence()),
+            }
+        }
+    }
+
+    #[test]
+    fn a_start_in_the_past_takes_the_record_that_was_asked_for() {
+        for begin in beginnings(1024) {
+            let (ring, _) = ring(begin, 20);
+            for first in begin[1]..begin[1] + 20 {
+                let reader = join(&ring, Start::Sequence(first)).unwrap();
+                assert_eq!((reader.sequence(), reader.held_bytes()), (first, 0));
+                assert_eq!(ring.slots[0].cursor.glance(), begin[0] + 16 * (first - begin[1]));
+                assert_eq!(take_all(&ring, &reader), (first..begin[1] + 20).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
+    fn a_start_in_the_future_waits_and_holds_nobody_back() {
+        for begin in beginnings(1024) {
+            let (mut ring, mut writer) = ring(begin, 3);
+            let reader = join(&ring, Start::Sequence(begin[1] + 200)).unwrap();
+            assert_eq!(reader.sequence(), begin[1] + 200);
+            for _ in 3..200 {
+                assert_eq!(reader.pass_over(&ring.shared(), &ring.slots[0]), Passed::Some);
+                assert!(!reader.is_ready(&ring.shared()));
+                assert_eq!(reader.look(&ring.shared()), Look::Empty);
+                publish(&mut ring, &mut writer, 1);
+                assert!(reader.is_ready(&ring.shared()), "there is something to pass over");
+                assert_eq!(reader.look(&ring.shared()), Look::Lost, "not for taking");
+            }
+            assert_eq!(reader.pass_over(&ring.shared(), &ring.slots[0]), Passed::All);
+            assert_eq!(ring.slots[0].cursor.glance(), writer.tail());
+            publish(&mut ring, &mut writer, 2);
+            assert_eq!(take_all(&ring, &reader), [begin[1] + 200, begin[1] + 201]);
+            assert_eq!(reader.pass_over(&ring.shared(), &ring.slots[0]), Passed::Nothing);
+        }
+    }
+
+    /// As one finds the words whose look at `published` was a while ago: the record has come since, and is not gone.
+    #[test]
+    fn what_is_published_while_it_joins_is_found_among_the_past() {
+        let (mut ring, mut writer) = ring([0, 0], 5);
+        let tail = ring.page.tail.glance();
+        publish(&mut ring, &mut writer, 1);
+        ring.page.tail.preset(tail);
+        ring.page.published.preset(2);
+        let reader = join(&ring, Start::Sequence(3)).unwrap();
+        assert_eq!(take_all(&ring, &reader), [3, 4, 5]);
+    }
+
+    #[test]
+    fn what_no_producer_writes_is_not_passed_over() {
+        for header in [encode(2, 1024), encode(3, 8), encode(1, 8), 8] {
+            let (ring, _) = ring([0, 0], 5);
+            ring.shared().records.word(32).prepare(header);
+            assert_eq!(
+                join(&ring, Start::Sequence(3)).err(),
+                Some(JoinFailed::Damaged("header")),
+                "{header:#x}"
+            );
+            let reader = join(&ring, Start::Sequence(2)).unwrap();
+            assert_eq!(reader.look(&ring.shared()), Look::Lost, "{header:#x}");
+        }
+    }
+
+    /// A stamp is part of each record of its ring, and of its length.
+    #[test]
+    fn a_record_too_short_for_its_stamp_is_not_taken() {
+        let shape = Shape::new(1024, Align::Packed).and_then(Shape::stamped).unwrap();
+        for (len, found) in [
+            (0, Look::Lost),
+            (STAMP_BYTES - 1, Look::Lost),
+            (STAMP_BYTES, Look::Record(Held { position: 0, len: STAMP_BYTES, sequence: 0 })),
+        ] {
+            let ring = Ring::shaped(shape, 1);
+            Writer::create(shape, &ring.shared(), 0, 0, 0);
+            let reader = join(&ring, Start::Newest).unwrap();
+            ring.shared().records.word(0).prepare(encode(0, len));
+            assert_eq!(reader.look(&ring.shared()), found);
+        }
+    }
+
+    #[test]
+    fn records_are_given_back_in_any_order() {
+        for begin in beginnings(1024) {
+            let (mut ring, mut writer) = ring(begin, 0);
+            let reader = join(&ring, Start::Newest).unwrap();
+            let pins = PinBits::new(&ring);
+            for lap in 0..40 {
+                publish(&mut ring, &mut writer, 5);
+                let held: [Held; 5] = core::array::from_fn(|_| take(&ring, &reader));
+                let at = |i: usize| begin[0] + 80 * lap + 16 * i as u64;
+                let cursor = || ring.slots[0].cursor.glance();
+                assert_eq!(reader.held_bytes(), 80);
+                for i in [1, 3] {
+                    assert_eq!(pins.release(&ring, &reader, held[i]), None);
+                    assert_eq!((cursor(), reader.held_bytes()), (at(0), 80), "the oldest is still held");
+                }
+                // Past the second, which was given back before, to the third, which was not.
+                assert_eq!(pins.release(&ring, &reader, held[0]), Some((at(0), at(2))));
+                assert_eq!((cursor(), reader.held_bytes()), (at(2), 48));
+                assert_eq!(pins.release(&ring, &reader, held[4]), None);
+                assert_eq!(pins.release(&ring, &reader, held[2]), Some((at(2), at(5))));
+                assert_eq!((cursor(), reader.held_bytes()), (at(5), 0));
+                assert!(
+                    pins.1.get() == 0 && pins.0.iter().all(|bits| bits.get() == 0),
+                    "nothing is left marked"
+                );
+            }
+            assert!(!reader.is_damaged());
+        }
+    }
+
+    /// A held record's header is another's word: a reader steps nowhere by one that has changed, and says so.
+    #[test]
+    fn a_header_that_changed_under_a_held_record_ends_the_walk() {
+        for header in [0, 8, encode(1, 24), encode(1, 1000), encode(1, 8) | 1 << 30] {
+            let (mut ring, mut writer) = ring([0, 0], 0);
+            let reader = join(&ring, Start::Newest).unwrap();
+            let pins = PinBits::new(&ring);
+            publish(&mut ring, &mut writer, 2);
+            let held: [Held; 2] = core::array::from_fn(|_| take(&ring, &reader));
+            assert_eq!(pins.release(&ring, &reader, held[1]), None);
+            ring.shared().records.word(16).prepare(header);
+            assert_eq!(pins.release(&ring, &reader, held[0]), Some((0, 16)), "{header:#x}");
+            assert!(reader.is_damaged(), "{header:#x}");
+            assert_eq!(ring.slots[0].cursor.glance(), 16, "not past what was not given back");
+        }
+    }
+
+    #[test]
+    fn a_reader_that_the_licence_has_passed_is_evicted() {
+        let (mut ring, mut writer) = ring([0, 0], 0);
+        let reader = join(&ring, Start::Newest).unwrap();
+        while ring.publish(&mut writer, 8).is_ok() {}
+        assert_eq!(ring.page.licence.glance(), 1024);
+        assert!(!reader.is_evicted(&ring.shared()), "a producer that keeps to the cursor");
+        assert_eq!(writer.evict(&ring.shared(), writer.tail() + 16), Ok(1));
+        assert!(reader.is_evicted(&ring.shared()));
+    }
+
+    #[test]
+    fn a_ring_ends_behind_its_last_record() {
+        let (ring, mut writer) = ring([0, 0], 2);
+        ring.page.state.set(RingState::Open.to_word());
+        let reader = join(&ring, Start::Oldest).unwrap();
+        assert_eq!(reader.ended(&ring.shared()), None);
+        for (state, end) in [
+            (RingState::Closed.to_word(), End::Closed),
+            (RingState::Superseded.to_word(), End::Superseded),
+            (77, End::Damaged),
+        ] {
+            writer.close(&ring.shared());
+            ring.page.state.set(state);
+            let reader = join(&ring, Start::Oldest).unwrap();
+            for _ in 0..2 {
+                assert!(reader.is_ready(&ring.shared()));
+                assert_eq!(reader.ended(&ring.shared()), None, "there are records to take");
+                take(&ring, &reader);
+            }
+            assert!(!reader.is_ready(&ring.shared()));
+            assert_eq!(reader.ended(&ring.shared()), Some(end));
+        }
+    }
+
+    /// Somebody else moved the cursor back; the producer waits for it, and for ever, unless its owner looks.
+    #[test]
+    fn a_cursor_that_somebody_moved_is_put_right() {
+        let (mut ring, mut writer) = ring([0, 0], 0);
+        let reader = join(&ring, Start::Newest).unwrap();
+        let pins = PinBits::new(&ring);
+        for _ in 0..60 {
+            publish(&mut ring, &mut writer, 1);
+            pins.release(&ring, &reader, take(&ring, &reader));
+        }
+        assert!(!reader.put_right(&ring.slots[0]));
+        ring.slots[0].cursor.preset(0);
+        while ring.publish(&mut writer, 8).is_ok() {}
+        assert!(matches!(ring.publish(&mut writer, 8), Err(Refusal::Full(_))));
+        assert!(reader.put_right(&ring.slots[0]));
+        assert_eq!(ring.slots[0].cursor.glance(), 960);
+        assert!(!reader.put_right(&ring.slots[0]));
+        publish(&mut ring, &mut writer, 1);
+    }
+}
