@@ -468,7 +468,7 @@ impl Writer {
         // `needed` is at most a capacity past the tail unless a batch has filled the ring by itself.
         let wanted = needed.saturating_sub(capacity);
         let mut reach = self.tail;
-        if self.retained.is_wanted() || given_up == 0 && self.floor < wanted {
+        if self.retained.is_wanted() || self.floor < wanted {
             // A cursor only moves up, so a look without an announcement may refuse: then nothing is taken from those who
             // would join further back, nor from what is retained. For the sake of that, not even the last look is
             // believed: somebody may have joined further back since.
@@ -550,3 +550,6 @@ impl Writer {
         shared.producer.state.set(RingState::Closed.to_word());
     }
 }
+
+#[cfg(test)]
+mod tests;
