@@ -23,7 +23,7 @@ use annulus_core::observer::{Observer, Sight};
 use annulus_core::reader::{End, Look, PAYLOAD_OFFSET, Reader};
 use annulus_core::sync::FutexWord;
 use annulus_core::writer::{Refusal, Writer};
-use common::{Arc, Futex, PinBits, Ring, relax, thread};
+use common::{Arc, Futex, PinBits, Ring, model, relax, thread};
 use std::time::Duration;
 use stop::{at_every_step, until, until_before};
 
@@ -324,6 +324,25 @@ fn a_takeover_that_stops() {
         world.succeed(1 + second.count("Header::publish", 1) as u64, 3);
         assert_eq!(first.count("Header::publish", 1), 1);
         reader.join().unwrap();
+    });
+}
+
+/// Its header was all that the dead one stored. Who asks for the newest record is shown it, though the successor's words
+/// come one by one.
+#[test]
+fn the_newest_record_of_a_ring_that_is_taken_over() {
+    model(100, || {
+        let (world, mut writer) = World::new(32, 0);
+        let observer = world.observe();
+        let first = until_before("Published::publish", || world.publish(&mut writer, 1));
+        assert_eq!(first.count("Header::publish", 1), 1);
+        let watcher = {
+            let world = world.clone();
+            thread::spawn(move || observer.newest(&world.ring.shared().view()))
+        };
+        world.take_over();
+        let sight = watcher.join().unwrap();
+        assert!(matches!(sight, Sight::Record(seen) if seen.len() == 8), "{sight:?}");
     });
 }
 
