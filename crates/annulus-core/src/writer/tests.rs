@@ -114,3 +114,37 @@ fn a_batch_that_waits_for_a_reader_leaves_boundaries_throughout() {
     let all: BTreeSet<u64> = (start / chunk + 1..=(writer.tail() - 1) / chunk).collect();
     assert!(all.len() >= 12 && all.is_subset(&with), "{with:?}");
 }
+
+/// Room is filled in any order and at any offset, and becomes a record of as many bytes as are wanted of it.
+#[test]
+fn a_claim_becomes_the_record_that_was_filled_in() {
+    for begin in beginnings(1024) {
+        for shape in [Some(Ring::new(1024, 1).shape), Ring::new(1024, 1).shape.stamped()] {
+            let ring = Ring::shaped(shape.unwrap(), 1);
+            let mut writer = Writer::create(ring.shape, &ring.shared(), begin[0], begin[1], 0);
+            let prefix = ring.shape.prefix() as usize;
+            for i in 0..200 {
+                let payload: Vec<u8> = (0..i % 43).map(|n| (n * 5 + i) as u8).collect();
+                let reader = join(&ring, 0);
+                let place = writer.tail();
+                let room = writer.claim(&ring.shared(), payload.len() as u64 + i % 9).unwrap();
+                // The end first, then the beginning over a little of it.
+                let cut = payload.len() / 2;
+                writer.fill(&room, &ring.shared(), cut as u64, &payload[cut..]);
+                writer.fill(&room, &ring.shared(), 0, &payload[..payload.len().min(cut + 3)]);
+                if prefix > 0 {
+                    writer.stamp(&room, &ring.shared(), 1000 + i);
+                }
+                assert_eq!(reader.look(&ring.shared()), Look::Empty, "nothing before it is committed");
+                writer.commit(room, &ring.shared(), payload.len() as u64);
+                let Look::Record(held) = reader.look(&ring.shared()) else { panic!("{i}") };
+                assert_eq!((held.position, held.sequence), (place, begin[1] + i));
+                let mut found = std::vec![0; held.len as usize];
+                ring.shared().records.read(held.position + HEADER_BYTES, &mut found);
+                assert_eq!(found[prefix..], payload, "{i}");
+                assert!(prefix == 0 || found[..8] == (1000 + i).to_le_bytes());
+                ring.slots[0].vacate();
+            }
+        }
+    }
+}
