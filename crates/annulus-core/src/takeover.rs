@@ -29,6 +29,10 @@ impl Writer {
         if licence < start || licence - start > capacity {
             return Err(Damaged("licence"));
         }
+        // Room for part of the zero behind the last record is what nobody grants; none at all is a ring without a record.
+        if (1..HEADER_BYTES).contains(&(licence - start)) {
+            return Err(Damaged("licence"));
+        }
         // The words may be behind the records: the header is stored first, then `published`, then `tail`. A ring that
         // has no record yet may have no licence either, so the header is looked at before that.
         let (mut tail, mut sequence, mut newest) = (start, published, None);
@@ -156,7 +160,7 @@ mod tests {
         fn put(ring: &Ring, position: u64, header: u64) {
             ring.shared().records.word(position).prepare(header);
         }
-        let all: [Damage; 18] = [
+        let all: [Damage; 20] = [
             ("tail", |ring| ring.page.tail.preset(44)),
             ("tail", |ring| {
                 // Sums with the capacity would overflow.
@@ -167,6 +171,8 @@ mod tests {
             ("licence", |ring| ring.page.licence.preset(40)),
             ("licence", |ring| ring.page.licence.preset(48 + 1024 + 8)),
             ("licence", |ring| ring.page.licence.preset(u64::MAX)),
+            ("licence", |ring| ring.page.licence.preset(48 + 1)),
+            ("licence", |ring| ring.page.licence.preset(48 + 7)),
             // A record to which nothing was granted, or not enough for itself, or not for the header behind it.
             ("record past the licence", |ring| ring.page.licence.preset(48)),
             ("record past the licence", |ring| ring.page.licence.preset(48 + 8)),
