@@ -150,52 +150,66 @@ fn joins_late_near_the_32_bit_wrap() {
 }
 
 /// One subscriber reads in place and leaves; the next takes its slot, as behind the slot's lock, and joins further on.
-/// The producer may see no cursor but the second's, and waits for the reads of the first all the same.
-#[test]
-fn a_slot_changes_hands() {
-    model(21_000, || {
-        let ring = Arc::new(Ring::of(64, 1));
-        let mut writer = Writer::create(ring.shape, &ring.shared(), 0, 0, 0);
-        let shared = ring.shared();
-        writer.publish(&shared, &value(0).to_le_bytes()).unwrap();
-        let first = Reader::join(ring.shape, &shared, &shared.slots[0], Start::Oldest).unwrap();
-        for n in 1..3 {
-            writer.publish(&shared, &value(n).to_le_bytes()).unwrap();
-        }
-        let second = {
+/// The producer may see no cursor but the second's, and waits for the reads of the first all the same. Records of so many
+/// words are published before, and while that happens.
+fn slot_changes_hands(before: &[usize], after: &[usize]) {
+    let ring = Arc::new(Ring::of(64, 1));
+    let mut writer = Writer::create(ring.shape, &ring.shared(), 0, 0, 0);
+    let shared = ring.shared();
+    writer.publish(&shared, &value(0).to_le_bytes()).unwrap();
+    let first = Reader::join(ring.shape, &shared, &shared.slots[0], Start::Oldest).unwrap();
+    let payload = |writer: &Writer, words| value(writer.sequence()).to_le_bytes().repeat(words);
+    for &words in before {
+        let payload = payload(&writer, words);
+        writer.publish(&shared, &payload).unwrap();
+    }
+    let end = 1 + (before.len() + after.len()) as u64;
+    let second = {
+        let ring = ring.clone();
+        thread::spawn(move || {
+            let shared = ring.shared();
+            let slot = &shared.slots[0];
+            let Look::Record(held) = first.look(&shared) else { panic!("a record is there") };
+            let mut bytes = [0; 8];
+            shared.records.read(held.position + PAYLOAD_OFFSET, &mut bytes);
+            assert_eq!(u64::from_le_bytes(bytes), value(0));
+            slot.vacate();
             let ring = ring.clone();
             thread::spawn(move || {
                 let shared = ring.shared();
-                let slot = &shared.slots[0];
-                let Look::Record(held) = first.look(&shared) else { panic!("a record is there") };
-                let mut bytes = [0; 8];
-                shared.records.read(held.position + PAYLOAD_OFFSET, &mut bytes);
-                assert_eq!(u64::from_le_bytes(bytes), value(0));
-                slot.vacate();
-                let ring = ring.clone();
-                thread::spawn(move || {
-                    let shared = ring.shared();
-                    let reader = Reader::join(ring.shape, &shared, &shared.slots[0], Start::Newest).unwrap();
-                    let pins = PinBits::new(&ring.shape);
-                    while reader.sequence() < 5 {
-                        match reader.look(&shared) {
-                            Look::Record(held) => {
-                                reader.release(&shared, &shared.slots[0], pins.pins(), held).unwrap();
-                            }
-                            Look::Empty => relax(),
-                            Look::Lost => panic!("a subscriber that had joined lost its place"),
+                let reader = Reader::join(ring.shape, &shared, &shared.slots[0], Start::Newest).unwrap();
+                let pins = PinBits::new(&ring.shape);
+                while reader.sequence() < end {
+                    match reader.look(&shared) {
+                        Look::Record(held) => {
+                            reader.release(&shared, &shared.slots[0], pins.pins(), held).unwrap();
                         }
+                        Look::Empty => relax(),
+                        Look::Lost => panic!("a subscriber that had joined lost its place"),
                     }
-                })
+                }
             })
-        };
-        for n in 3..5 {
-            while writer.publish(&shared, &value(n).to_le_bytes()).is_err() {
-                relax();
-            }
+        })
+    };
+    for &words in after {
+        let payload = payload(&writer, words);
+        while writer.publish(&shared, &payload).is_err() {
+            relax();
         }
-        second.join().unwrap().join().unwrap();
-    });
+    }
+    second.join().unwrap().join().unwrap();
+}
+
+#[test]
+fn a_slot_changes_hands() {
+    model(21_000, || slot_changes_hands(&[1, 1], &[1, 1]));
+}
+
+/// The producer's one look finds the second's cursor, behind its fence, and allows both records: the second is written
+/// over what the first read, without a fence in between.
+#[test]
+fn a_slot_changes_hands_while_the_producer_asks_once() {
+    model_within(2, 18_000, || slot_changes_hands(&[1], &[2, 2]));
 }
 
 /// Two join at once while the producer asks for the room that they look at. loom's turns are not fair to three who wait
