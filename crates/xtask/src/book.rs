@@ -5,7 +5,7 @@
 //! into `Cargo.lock`. What it leaves unchecked is checked here: that links inside the book lead somewhere, that no
 //! page is left out, and that the guide's code is compiled.
 
-use crate::process::{capture, cargo, succeed};
+use crate::process::{self, capture, cargo, succeed};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,8 +22,7 @@ const VERSION: &str = "0.5.4";
 ///
 /// When mdBook cannot be had or does not like the book, and when a link, a page or a page's code is not as it should be.
 pub(crate) fn run(root: &Path) -> Result<(), String> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let (target, docs) = (root.join(target), root.join(DOCS));
+    let (target, docs) = (process::target(root), root.join(DOCS));
     let pages = files(&docs, "md")?;
     let doctests = std::fs::read_to_string(root.join(DOCTESTS)).map_err(|e| format!("{DOCTESTS}: {e}"))?;
     let mut faults = left_out(&pages);

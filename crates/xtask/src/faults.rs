@@ -1,7 +1,7 @@
 //! `cargo xtask faults` and `cargo xtask killstep`: programs killed at each fault point, and at each instruction.
 
-use crate::process::{cargo, succeed};
-use std::path::{Path, PathBuf};
+use crate::process::{cargo, succeed, target};
+use std::path::Path;
 use std::process::Command;
 
 const TEST: [&str; 5] = ["test", "-p", "annulus", "--test", "faults"];
@@ -20,12 +20,11 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
 fn points(root: &Path) -> Command {
     let mut command = cargo(root, &TEST);
     let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     command
         .args(["--", "points"])
         .env("RUSTFLAGS", format!("{flags} --cfg annulus_faults").trim_start())
         // A directory of its own, or each run would rebuild what the other flags had built.
-        .env("CARGO_TARGET_DIR", target.join("faults"));
+        .env("CARGO_TARGET_DIR", target(root).join("faults"));
     command
 }
 

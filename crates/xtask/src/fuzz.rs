@@ -4,8 +4,8 @@
 //! A run that executed nothing is red, and so is one whose fuzzer found something: the input is in
 //! `target/fuzz/artifacts`, and the target started with that file as its argument plays it again.
 
-use crate::process::{cargo, line, succeed};
-use std::path::{Path, PathBuf};
+use crate::process::{cargo, host, line, succeed, target};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// The targets.
@@ -54,8 +54,7 @@ pub(crate) fn run(root: &Path, args: &[&str]) -> Result<(), String> {
         return check(root);
     }
     let (targets, limit) = parse(args)?;
-    let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let folder = folder.join("fuzz");
+    let folder = target(root).join("fuzz");
     let triple = triple(root)?;
     succeed(&mut build(root, &folder, &triple))?;
     for target in &targets {
@@ -96,8 +95,7 @@ fn parse<'a>(args: &[&'a str]) -> Result<(Vec<&'a str>, Limit), String> {
 fn triple(root: &Path) -> Result<String, String> {
     let mut rustc = Command::new("rustc");
     let out = crate::process::capture(rustc.arg("-vV").current_dir(root))?;
-    let host = out.lines().find_map(|l| l.strip_prefix("host: "));
-    host.map(str::to_owned).ok_or_else(|| "rustc names no host".to_owned())
+    host(&out)
 }
 
 fn build(root: &Path, folder: &Path, triple: &str) -> Command {

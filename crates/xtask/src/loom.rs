@@ -3,10 +3,10 @@
 //! A run in which no model ran is red: a filter that meets nothing, a file whose tests are all cfg'd away. So is a
 //! test that passed without saying how many executions loom explored: whatever it was, it was no model.
 
-use crate::process::{cargo, line, succeed};
+use crate::process::{cargo, line, succeed, target};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Where the models live, a file for each protocol.
@@ -69,12 +69,11 @@ fn command(root: &Path, files: &[String]) -> Command {
     let mut command = cargo(root, &["test", "--release", "-p", "annulus-core"]);
     command.args(files.iter().flat_map(|file| ["--test", file]));
     let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let preemptions = std::env::var_os("LOOM_MAX_PREEMPTIONS").unwrap_or_else(|| "3".into());
     command
         .env("RUSTFLAGS", format!("{flags} --cfg loom").trim_start())
         // A directory of its own, or each run would rebuild what the other flags had built.
-        .env("CARGO_TARGET_DIR", target.join("loom"))
+        .env("CARGO_TARGET_DIR", target(root).join("loom"))
         .env("LOOM_MAX_PREEMPTIONS", preemptions)
         // Only mutated code is let off its floors.
         .env_remove("ANNULUS_MODEL_FLOORS")

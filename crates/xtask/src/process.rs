@@ -9,6 +9,22 @@ pub(crate) fn root() -> PathBuf {
     Path::new(&here).ancestors().nth(2).expect("xtask lives in crates/xtask").to_path_buf()
 }
 
+/// Where cargo puts what it builds: `target`, unless the environment says otherwise.
+pub(crate) fn target(root: &Path) -> PathBuf {
+    // What cargo is told is relative to where it is started.
+    root.join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
+}
+
+/// The machine's own target, as `rustc -vV` says it.
+///
+/// # Errors
+///
+/// It names none.
+pub(crate) fn host(version: &str) -> Result<String, String> {
+    let line = version.lines().find_map(|line| line.strip_prefix("host: "));
+    line.map(str::to_owned).ok_or_else(|| "rustc -vV names no host".to_owned())
+}
+
 /// `cargo ARGS` in `root`, ready to start.
 pub(crate) fn cargo(root: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -62,5 +78,17 @@ pub(crate) fn bench(root: &Path, args: &[&str]) -> ExitCode {
             eprintln!("xtask: cannot start cargo: {e}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_is_what_rustc_says() {
+        let version = "rustc 1.90.0\nbinary: rustc\nhost: x86_64-unknown-linux-gnu\nrelease: 1.90.0\n";
+        assert_eq!(host(version).as_deref(), Ok("x86_64-unknown-linux-gnu"));
+        assert!(host("rustc 1.90.0\n").is_err());
     }
 }

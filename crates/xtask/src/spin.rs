@@ -12,9 +12,9 @@
 //! says `NEVER REACHED`: a model whose crash never happens proves nothing. Nor does a fault under flags that are an error
 //! without it, so each set of flags that only faults have is a run as well, called `sound`.
 
-use crate::process::{capture, line};
+use crate::process::{capture, line, target};
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
@@ -83,8 +83,7 @@ pub(crate) fn run(root: &Path, args: &[&str]) -> Result<(), String> {
         return Err("spin is not installed: apt-get install spin".into());
     }
     let models = root.join(MODELS);
-    let work = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let work = work.join("spin");
+    let work = target(root).join("spin");
     let mut checks = Vec::new();
     for file in sources(&models, "pml")? {
         let text = read(&models.join(&file))?;

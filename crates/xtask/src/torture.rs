@@ -1,7 +1,7 @@
 //! `cargo xtask torture`: rings whose producers and readers are stopped and killed at random, and a checker that knows
 //! what should have come. The program is the example `torture` of annulus; this builds and starts it.
 
-use crate::process::{capture, cargo, line, succeed};
+use crate::process::{capture, cargo, line, succeed, target};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -106,8 +106,7 @@ fn seed_of(hash: &str) -> u64 {
 /// Builds the program with what the tests are built with, and says where it is.
 fn build(root: &Path) -> Result<PathBuf, String> {
     succeed(&mut cargo(root, &["build", "--workspace", "--example", "torture"]))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(root.join(target).join("debug/examples/torture"))
+    Ok(target(root).join("debug/examples/torture"))
 }
 
 #[cfg(test)]

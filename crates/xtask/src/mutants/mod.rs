@@ -22,7 +22,7 @@ mod shared;
 mod switch;
 mod syntax;
 
-use crate::process::capture;
+use crate::process::{self, capture};
 use find::{Found, Kind, Mutation, SOURCES};
 use results::Result as Done;
 use run::Outcome;
@@ -96,9 +96,8 @@ pub(crate) fn run(root: &Path, args: &[&str]) -> Result<(), String> {
         println!("mutants: {}", counts(&found.mutations));
         return Ok(());
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     // A test runs in its package's folder, so its own path must not depend on where it is started.
-    let target = std::path::absolute(target).map_err(|e| e.to_string())?;
+    let target = std::path::absolute(process::target(root)).map_err(|e| e.to_string())?;
     let (tests, sources) = prepare(root, &target, &found, &args)?;
     let file = target.join("mutants").join(if args.sample.is_some() { "sample.tsv" } else { "results.tsv" });
     let before = results::earlier(&file, sources);

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use super::programs::{self, Choice, Program};
-use crate::process::{capture, cargo, line};
+use crate::process::{self, capture, cargo, line};
 
 /// What CI has time for, and `hostile` shares: the libraries' tests with the cheap models.
 const QUICK: &[&[&str]] = &[&[
@@ -57,11 +57,10 @@ pub(crate) struct Sanitized {
 /// What cargo says.
 pub(crate) fn build(root: &Path, quick: bool) -> Result<Sanitized, String> {
     let begin = Instant::now();
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     // A directory of its own, or each run would rebuild what the other flags had built.
-    let target = root.join(target).join("sanitized");
+    let target = process::target(root).join("sanitized");
     let compiler = Compiler::choose(root);
-    let host = host(&capture(compiler.tool(root, "rustc").arg("-vV"))?)?;
+    let host = process::host(&capture(compiler.tool(root, "rustc").arg("-vV"))?)?;
     let mut programs = Vec::new();
     for set in if quick { QUICK } else { EVERYTHING } {
         let mut cargo = compiler.tool(root, "cargo");
@@ -176,22 +175,9 @@ impl Compiler {
     }
 }
 
-/// The machine's own target, as `rustc -vV` says it.
-fn host(version: &str) -> Result<String, String> {
-    let line = version.lines().find_map(|line| line.strip_prefix("host: "));
-    line.map(str::to_owned).ok_or_else(|| "rustc -vV names no host".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_host_is_what_rustc_says() {
-        let version = "rustc 1.90.0\nbinary: rustc\nhost: x86_64-unknown-linux-gnu\nrelease: 1.90.0\n";
-        assert_eq!(host(version).as_deref(), Ok("x86_64-unknown-linux-gnu"));
-        assert!(host("rustc 1.90.0\n").is_err());
-    }
 
     #[test]
     fn leaks_are_looked_for_where_that_is_asked() {
