@@ -8,6 +8,7 @@ mod meddler;
 mod model;
 pub mod mutate;
 pub mod oracle;
+#[path = "../../crates/annulus/tests/properties/players.rs"]
 mod players;
 mod rig;
 pub mod seeds;

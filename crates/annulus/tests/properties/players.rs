@@ -1,4 +1,5 @@
 //! Readers as a program has them, over annulus-core: what the crate `annulus` does around each look, without its waits.
+//! The fuzz targets play with these, too.
 
 use std::cell::Cell;
 
@@ -39,6 +40,7 @@ impl InPlace {
         start: Start,
     ) -> Result<InPlace, JoinFailed> {
         let place = &shared.slots[slot];
+        place.vacate();
         place.occupy(SlotKind::InPlace, 1, 0, 1);
         let core = Reader::join(shape, shared, place, start).inspect_err(|_| place.vacate())?;
         place.settle();
@@ -90,6 +92,7 @@ impl Copies {
             None => Observer::start(shape, &shared.view(), start).map_err(|e| JoinFailed::Damaged(e.0))?,
             Some(slot) => {
                 let place = &shared.slots[slot];
+                place.vacate();
                 place.occupy(SlotKind::Copying, 1, 0, 1);
                 let core = Observer::join(shape, shared, place, start).inspect_err(|_| place.vacate())?;
                 place.settle();
