@@ -2,19 +2,17 @@
 #![allow(unsafe_code)]
 
 mod intervals;
+mod patience;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use annulus::{Create, Error, Open, Ring};
 
 pub(crate) use intervals::INTERVALS;
-
-/// Longer than anything that goes well can take, on a machine with other things to do.
-pub(crate) const LONG: Duration = Duration::from_secs(60);
+pub(crate) use patience::{LONG, each_in_time, in_time, until};
 
 /// A directory of rings for one test, removed with all that is in it.
 pub(crate) struct Dir(PathBuf);
@@ -130,29 +128,6 @@ pub(crate) fn payload(sequence: u64, len: usize) -> Vec<u8> {
     }
     bytes.truncate(len);
     bytes
-}
-
-/// Runs `work` in a thread and fails if it has not ended in time: a lost wake must not hang the tests.
-pub(crate) fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let (done, result) = mpsc::channel();
-    let thread = std::thread::spawn(move || {
-        let result = work();
-        let _ = done.send(());
-        result
-    });
-    match result.recv_timeout(LONG) {
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("not ended within {LONG:?}"),
-        _ => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-    }
-}
-
-/// Looks until `look` says yes.
-pub(crate) fn until(what: &str, mut look: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !look() {
-        assert!(begin.elapsed() < LONG, "never: {what}");
-        std::thread::yield_now();
-    }
 }
 
 /// Whether this user may become others and mount file systems; says so if it may not.

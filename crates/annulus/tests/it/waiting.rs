@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use annulus::{FenceMode, RecvError, RecvTimeoutError, Waiting};
 
-use crate::support::{Dir, INTERVALS, in_time, thread_id, until_asleep, until_in_call};
+use crate::support::{Dir, INTERVALS, each_in_time, in_time, thread_id, until_asleep, until_in_call};
 
 const NEVER: Duration = Duration::from_secs(3600);
 const SLEEPING: [FenceMode; 2] = [FenceMode::Asymmetric, FenceMode::Symmetric];
@@ -52,7 +52,7 @@ fn ping_pongs() -> u64 {
 #[test]
 fn both_sides_sleep() {
     for fence in SLEEPING {
-        in_time(move || {
+        each_in_time(move |trips| {
             let dir = Dir::new();
             let ring = |name| {
                 let tx = dir.create(name).capacity(4096).fence(fence).liveness(NEVER).producer().unwrap();
@@ -72,6 +72,7 @@ fn both_sides_sleep() {
                 let record = back_end.recv().unwrap();
                 assert_eq!(&*record, n.to_le_bytes());
                 longest = longest.max(begin.elapsed());
+                trips.store(n, Ordering::Relaxed);
             }
             eprintln!("{fence:?}: longest round trip {longest:?}");
             drop(there);
@@ -84,7 +85,7 @@ fn both_sides_sleep() {
 #[test]
 fn both_sides_sleep_on_copies() {
     for fence in SLEEPING {
-        in_time(move || {
+        each_in_time(move |trips| {
             let dir = Dir::new();
             let ring = |name| {
                 let tx = dir.create(name).capacity(4096).fence(fence).liveness(NEVER).producer().unwrap();
@@ -103,10 +104,21 @@ fn both_sides_sleep_on_copies() {
                 there.send(&n.to_le_bytes()).unwrap();
                 back_end.recv(&mut buf).unwrap();
                 assert_eq!(buf, n.to_le_bytes());
+                trips.store(n, Ordering::Relaxed);
             }
             drop(there);
             echo.join().unwrap();
         });
+    }
+}
+
+/// From now on this thread, and those that it starts, run on one processor.
+fn stay_here() {
+    // SAFETY: sets where this thread runs; all-zero is an empty set.
+    unsafe {
+        let mut here: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(libc::sched_getcpu() as usize, &mut here);
+        assert_eq!(libc::sched_setaffinity(0, size_of_val(&here), &raw const here), 0);
     }
 }
 
@@ -208,12 +220,7 @@ fn a_limit_while_others_work() {
         let dir = Dir::new();
         let _tx = dir.create("r").capacity(4096).liveness(LIVENESS).producer().unwrap();
         let rx = dir.open("r").waiting(Waiting::yielding()).subscribe().unwrap();
-        // SAFETY: sets where this thread runs, and those that it starts; all-zero is an empty set.
-        unsafe {
-            let mut here: libc::cpu_set_t = std::mem::zeroed();
-            libc::CPU_SET(libc::sched_getcpu() as usize, &mut here);
-            assert_eq!(libc::sched_setaffinity(0, size_of_val(&here), &raw const here), 0);
-        }
+        stay_here();
         let over = AtomicBool::new(false);
         let took = std::thread::scope(|scope| {
             for _ in 0..4 {

@@ -8,7 +8,7 @@ use annulus::{
 };
 
 use super::{BRIEF, Book, Quote, Tick, create, open, open_or_create, renamed_field};
-use crate::support::{Dir, helpful};
+use crate::support::{Dir, helpful, no_forks};
 
 /// What a ring and an opener differ in.
 #[track_caller]
@@ -38,6 +38,7 @@ fn differs<Theirs: Payload, Ours: Payload>(field: &str, theirs: &str, ours: &str
     }
     let value: Box<Theirs> = Box::new(zeros());
     tx.send(&value).unwrap();
+    let _alone = no_forks();
     drop(tx);
     assert_eq!(difference(open::<Ours>(&dir).producer()), expected);
     assert_eq!(difference(open_or_create::<Ours>(&dir).producer()), expected);
@@ -47,6 +48,7 @@ fn differs<Theirs: Payload, Ours: Payload>(field: &str, theirs: &str, ours: &str
 
 /// A value of some type: what an observer copies of a ring that was fed bytes.
 fn zeros<T: Payload>() -> T {
+    let _alone = no_forks();
     let dir = Dir::new();
     let vacant = Ring::create_typed::<T>("zeros").dir(dir.path()).capacity(4096).persistent(true);
     vacant.without_producer().unwrap();
