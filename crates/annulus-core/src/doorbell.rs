@@ -8,12 +8,16 @@
 //!
 //! Race: the sleeper declares while the waker publishes. Either the waker sees the declaration, and the
 //! sleeper's wait is refused or woken; or the sleeper's last look sees what was published.
+//!
+//! That needs a fence on both sides. Where the waker has none that can be relied on ([`Heavy::Barrier`], and readers that
+//! wake the producer), it may miss a declaration that is made while its last store is still on its way out of the processor.
+//! So the first sleep behind a declaration is short, and only one that has stood for so long is relied on: see [`Settled`].
 
 use core::time::Duration;
 
 use crate::layout::{CtlHead, ProducerPage, RingState, Slot};
 use crate::memory::{Memory, Shared, fetch_line};
-use crate::sync::FutexWord;
+use crate::sync::{FutexWord, relax};
 use crate::words::{full_fence, light_fence};
 use crate::writer::Writer;
 
@@ -26,8 +30,8 @@ pub const READERS: u32 = 1;
 /// whatever they wait with. See futex(2), membarrier(2).
 pub trait Park {
     /// Sleeps while `word` holds `seen`, until a [`wake`](Park::wake) of the same word with a common bit, or
-    /// until `timeout` has passed (`None`: no limit). May return early for no reason.
-    fn wait(&self, word: &FutexWord, seen: u32, bits: u32, timeout: Option<Duration>);
+    /// until `timeout` has passed (`None`: no limit). May return early for no reason. Says whether the timeout has passed.
+    fn wait(&self, word: &FutexWord, seen: u32, bits: u32, timeout: Option<Duration>) -> bool;
 
     /// Wakes at most `count` of those asleep on `word` whose bits meet `bits`; returns how many.
     fn wake(&self, word: &FutexWord, count: u32, bits: u32) -> u32;
@@ -50,7 +54,8 @@ pub enum Light {
 /// What a reader pays before its last look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heavy {
-    /// membarrier(2): the producer pays nothing.
+    /// membarrier(2): the producer pays nothing. The kernel may leave a processor out, so it shortens the race and does not
+    /// end it: the first sleep is short.
     Barrier,
     /// A full fence: the producer pays one too.
     Full,
@@ -68,6 +73,46 @@ pub enum Slept {
     /// This process may not sleep on this ring: poll instead.
     Forbidden,
 }
+
+/// What a sleeper has learnt about its declaration: the bell behind which it has slept for a whole short sleep, so that
+/// whoever looks from then on sees the declaration, and the sleeper sees whatever was stored before earlier looks. Kept from
+/// one wait to the next.
+///
+/// A declaration that stands behind the same bell is that one, or one made after a waker took that one and before it moved
+/// the bell. Such a waker moves it and wakes everyone of those bits before it publishes again; if it dies first, its
+/// successor does, for everyone.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Settled(Option<u32>);
+
+impl Settled {
+    /// Whether a declaration is relied on, which stood before or is fresh.
+    fn relies(self, stood: bool, seen: u32) -> bool {
+        stood && self.0 == Some(seen)
+    }
+
+    /// Sleeps behind that declaration.
+    fn sleep(
+        &mut self,
+        stood: bool,
+        seen: u32,
+        [fresh, most]: Limits,
+        wait: impl FnOnce(Option<Duration>) -> bool,
+    ) {
+        if self.relies(stood, seen) {
+            wait(most);
+            return;
+        }
+        let limit = fresh.map(|fresh| most.map_or(fresh, |most| most.min(fresh))).or(most);
+        // A sleep that was cut short has waited for nothing.
+        if wait(limit) && limit == fresh {
+            self.0 = Some(seen);
+        }
+    }
+}
+
+/// How long a sleep may last: behind a declaration that has not settled yet (milliseconds; `None`: it need not settle), and in
+/// any case (`None`: no limit).
+pub type Limits = [Option<Duration>; 2];
 
 /// Before a publication whose end is a look at the sleepers: fetches their line, which is the producer's own
 /// while nobody sleeps. If somebody does, the line comes while the record is written, not after it.
@@ -128,47 +173,59 @@ pub fn has_turned(page: &ProducerPage, epoch: u64) -> bool {
     page.state.look() != RingState::Open.to_word() || page.epoch.look() != epoch
 }
 
-/// Puts a reader to sleep unless `look`, the last look at header, licence, state and epoch, says not to.
+/// Pauses of the processor between two last looks where the heavy fence may have left the producer out: by then its stores
+/// have nearly always left its processor, and a sleeper rarely has to find them at the end of its short sleep.
+const PAUSES: u32 = if cfg!(loom) { 0 } else { 64 };
+
+/// Puts a reader to sleep unless `look`, the last look at header, licence, state and epoch, says not to. Behind full fences
+/// on both sides a declaration need not settle.
 pub fn sleep_as_reader(
     ctl: &CtlHead,
     heavy: Heavy,
     park: &impl Park,
-    timeout: Option<Duration>,
-    look: impl FnOnce() -> bool,
+    settled: &mut Settled,
+    [fresh, most]: Limits,
+    mut look: impl FnMut() -> bool,
 ) -> Slept {
     let seen = ctl.rings.seen();
-    let allowed = match heavy {
-        Heavy::Never => false,
+    let (stood, limits) = match heavy {
+        Heavy::Never => return Slept::Forbidden,
         Heavy::Full => {
-            ctl.sleepers.declare(READERS);
+            let stood = ctl.sleepers.declare(READERS);
             full_fence();
-            true
+            (stood, [None, most])
         }
         Heavy::Barrier => {
-            ctl.sleepers.declare(READERS);
-            park.heavy()
+            let stood = ctl.sleepers.declare(READERS);
+            if !park.heavy() {
+                return Slept::Forbidden;
+            }
+            (stood, [fresh, most])
         }
     };
-    if !allowed {
-        return Slept::Forbidden;
-    }
     if look() {
         return Slept::Ready;
     }
-    park.wait(ctl.rings.futex(), seen, READERS, timeout);
+    if heavy == Heavy::Barrier && !settled.relies(stood, seen) {
+        (0..PAUSES).for_each(|_| relax());
+        if look() {
+            return Slept::Ready;
+        }
+    }
+    settled.sleep(stood, seen, limits, |limit| park.wait(ctl.rings.futex(), seen, READERS, limit));
     Slept::Woken
 }
 
 /// Puts the producer to sleep until the cursors allow `wanted`, unless `look` finds the room at last.
 ///
-/// A reader that goes on without a fence can miss a fresh declaration once, so the sleep behind one is limited by
-/// `fresh`, a millisecond say, and only behind one that stands from the sleep before by `standing`. A declaration
-/// stands until a reader takes it or [`stop_waiting`].
+/// A reader that goes on without a fence can miss a fresh declaration once. A declaration stands until a reader takes it or
+/// [`stop_waiting`].
 pub fn sleep_for_room(
     ctl: &CtlHead,
     wanted: u64,
     park: &impl Park,
-    [fresh, standing]: [Option<Duration>; 2],
+    settled: &mut Settled,
+    limits: Limits,
     look: impl FnOnce() -> bool,
 ) -> Slept {
     let seen = ctl.room.seen();
@@ -177,7 +234,7 @@ pub fn sleep_for_room(
     if look() {
         return Slept::Ready;
     }
-    park.wait(ctl.room.futex(), seen, u32::MAX, if stood { standing } else { fresh });
+    settled.sleep(stood, seen, limits, |limit| park.wait(ctl.room.futex(), seen, u32::MAX, limit));
     Slept::Woken
 }
 
@@ -231,9 +288,9 @@ mod tests {
     use super::*;
 
     const FRESH: Option<Duration> = Some(Duration::from_millis(1));
-    const STANDING: Option<Duration> = Some(Duration::from_secs(1));
+    const MOST: Option<Duration> = Some(Duration::from_secs(1));
 
-    /// A system that notes what it is asked, and returns at once.
+    /// A system that notes what it is asked, and lets time pass at once.
     #[derive(Default)]
     struct Noted {
         /// Bits and limit of each.
@@ -241,12 +298,15 @@ mod tests {
         /// Count and bits of each.
         wakes: RefCell<Vec<(u32, u32)>>,
         refuses: bool,
+        /// Sleeps end before their time.
+        signals: Cell<bool>,
     }
 
     impl Park for Noted {
-        fn wait(&self, word: &FutexWord, seen: u32, bits: u32, timeout: Option<Duration>) {
+        fn wait(&self, word: &FutexWord, seen: u32, bits: u32, timeout: Option<Duration>) -> bool {
             assert_eq!(word.glance(), seen, "nobody rang");
             self.waits.borrow_mut().push((bits, timeout));
+            !self.signals.get()
         }
 
         fn wake(&self, _: &FutexWord, count: u32, bits: u32) -> u32 {
@@ -302,27 +362,69 @@ mod tests {
         assert_eq!((system.wakes.take(), ctl.room.seen()), (Vec::from([(1, u32::MAX)]), 1));
     }
 
-    /// A reader without a fence may miss a declaration once: the sleep behind one must be short, and that behind one
-    /// which nobody has taken since need not be.
+    /// A waker without a fence may miss a declaration once: the sleep behind one must be short, and that behind one which
+    /// has stood for as long need not be.
     #[test]
-    fn a_sleep_is_short_unless_its_declaration_stands_from_the_one_before() {
+    fn a_producers_sleep_is_short_until_its_declaration_has_settled() {
         let (ctl, system) = (CtlHead::default(), Noted::default());
-        let sleep = |wanted| {
-            let slept = sleep_for_room(&ctl, wanted, &system, [FRESH, STANDING], || false);
+        let sleep = |settled: &mut Settled, wanted| {
+            let slept = sleep_for_room(&ctl, wanted, &system, settled, [FRESH, MOST], || false);
             assert_eq!(slept, Slept::Woken);
-            system.waits.take()
+            let [(u32::MAX, limit)] = system.waits.take()[..] else { panic!("no sleep of all bits") };
+            limit
         };
-        assert_eq!(sleep(16), [(u32::MAX, FRESH)]);
-        assert_eq!(sleep(16), [(u32::MAX, STANDING)]);
-        assert_eq!(sleep(24), [(u32::MAX, STANDING)]);
+        let mut settled = Settled::default();
+        assert_eq!(sleep(&mut settled, 16), FRESH);
+        assert_eq!(sleep(&mut settled, 16), MOST);
+        assert_eq!(sleep(&mut settled, 16), MOST);
+        assert_eq!(sleep(&mut settled, 24), FRESH, "another wish, which a reader may not have seen");
+        assert_eq!(sleep(&mut settled, 24), MOST);
         assert_eq!(ctl.blocked.peek(), Some(24));
         after_release(&ctl, 0, 24, &system);
-        assert_eq!(sleep(32), [(u32::MAX, FRESH)], "a reader took it");
+        assert_eq!(sleep(&mut settled, 32), FRESH, "a reader took it");
         stop_waiting(&ctl);
-        assert_eq!(sleep(0), [(u32::MAX, FRESH)], "it was taken back");
-        assert_eq!(sleep(0), [(u32::MAX, STANDING)]);
-        assert_eq!(sleep_for_room(&ctl, 0, &system, [FRESH, STANDING], || true), Slept::Ready);
-        assert_eq!(system.waits.take(), []);
+        assert_eq!(sleep(&mut settled, 0), FRESH, "it was taken back");
+        assert_eq!(sleep(&mut settled, 0), MOST);
+        assert_eq!(sleep(&mut Settled::default(), 0), FRESH, "it stands from another wait");
+        let ready = sleep_for_room(&ctl, 0, &system, &mut settled, [FRESH, MOST], || true);
+        assert_eq!((ready, system.waits.take()), (Slept::Ready, Vec::new()));
+    }
+
+    #[test]
+    fn a_readers_sleep_is_short_until_its_declaration_has_settled() {
+        let (ctl, system) = (CtlHead::default(), Noted::default());
+        let sleep = |settled: &mut Settled, limits| {
+            let slept = sleep_as_reader(&ctl, Heavy::Barrier, &system, settled, limits, || false);
+            assert_eq!(slept, Slept::Woken);
+            let [(READERS, limit)] = system.waits.take()[..] else { panic!("no sleep of a reader") };
+            limit
+        };
+        let mut settled = Settled::default();
+        system.signals.set(true);
+        assert_eq!([FRESH; 2], [(); 2].map(|()| sleep(&mut settled, [FRESH, MOST])), "cut short by a signal");
+        system.signals.set(false);
+        assert_eq!([MOST; 2], [(); 2].map(|()| sleep(&mut settled, [MOST, MOST])));
+        settled = Settled::default();
+        assert_eq!(sleep(&mut settled, [MOST, FRESH]), FRESH, "cut short by its own limit");
+        assert_eq!(sleep(&mut settled, [FRESH, MOST]), FRESH);
+        system.signals.set(true);
+        assert_eq!(
+            [MOST; 2],
+            [(); 2].map(|()| sleep(&mut settled, [FRESH, MOST])),
+            "a signal unsettles nothing"
+        );
+        system.signals.set(false);
+        // Taken, and the bell is not moved yet: whoever takes it may die there.
+        ctl.sleepers.take();
+        assert_eq!(sleep(&mut settled, [FRESH, MOST]), FRESH);
+        assert_eq!(sleep(&mut settled, [FRESH, MOST]), MOST);
+        // Taken, and another reader has declared itself.
+        wake_readers(&ctl, &system);
+        ctl.sleepers.declare(READERS);
+        assert_eq!(sleep(&mut settled, [FRESH, MOST]), FRESH);
+        assert_eq!(sleep(&mut settled, [FRESH, None]), None);
+        assert_eq!(sleep(&mut Settled::default(), [FRESH, None]), FRESH);
+        assert_eq!(sleep(&mut Settled::default(), [None, MOST]), MOST, "it need not settle");
     }
 
     #[test]
@@ -330,7 +432,9 @@ mod tests {
         for (heavy, refuses) in [(Heavy::Never, false), (Heavy::Never, true), (Heavy::Barrier, true)] {
             let (ctl, system) = (CtlHead::default(), Noted { refuses, ..Noted::default() });
             let looked = Cell::new(false);
-            let slept = sleep_as_reader(&ctl, heavy, &system, None, || looked.replace(true));
+            let mut settled = Settled::default();
+            let look = || looked.replace(true);
+            let slept = sleep_as_reader(&ctl, heavy, &system, &mut settled, [FRESH, None], look);
             assert_eq!(slept, Slept::Forbidden);
             assert!(!looked.get(), "a look without its fence says nothing");
             assert_eq!(system.waits.take(), []);
@@ -340,11 +444,36 @@ mod tests {
         }
         for heavy in [Heavy::Barrier, Heavy::Full] {
             let (ctl, system) = (CtlHead::default(), Noted::default());
-            assert_eq!(sleep_as_reader(&ctl, heavy, &system, None, || true), Slept::Ready);
+            let mut settled = Settled::default();
+            let mut sleep =
+                |news| sleep_as_reader(&ctl, heavy, &system, &mut settled, [FRESH, MOST], || news);
+            assert_eq!(sleep(true), Slept::Ready);
             assert_eq!(system.waits.take(), []);
-            assert_eq!(sleep_as_reader(&ctl, heavy, &system, STANDING, || false), Slept::Woken);
-            assert_eq!(system.waits.take(), [(READERS, STANDING)]);
+            assert_eq!(sleep(false), Slept::Woken);
+            // Between two full fences nothing is missed.
+            let limit = if heavy == Heavy::Full { MOST } else { FRESH };
+            assert_eq!(system.waits.take(), [(READERS, limit)]);
             assert!(someone_sleeps(&ctl, Light::Full) && !someone_sleeps(&ctl, Light::Never));
+        }
+    }
+
+    /// Where no fence can be relied on, a last look is worth little before the stores of the other side have had the time to come.
+    #[test]
+    fn who_is_not_protected_by_a_fence_looks_twice_at_first() {
+        for (heavy, first) in [(Heavy::Barrier, 2), (Heavy::Full, 1)] {
+            let (ctl, system, looks) = (CtlHead::default(), Noted::default(), Cell::new(0));
+            let sleep = |settled: &mut Settled, news| {
+                let look = || looks.replace(looks.get() + 1) == news;
+                let slept = sleep_as_reader(&ctl, heavy, &system, settled, [FRESH, MOST], look);
+                (slept, looks.replace(0))
+            };
+            let mut settled = Settled::default();
+            for news in 0..first {
+                assert_eq!(sleep(&mut settled, news), (Slept::Ready, news + 1));
+            }
+            assert_eq!(sleep(&mut settled, first), (Slept::Woken, first));
+            assert_eq!(sleep(&mut settled, 1), (Slept::Woken, 1), "it has settled");
+            assert_eq!(sleep(&mut settled, 0), (Slept::Ready, 1));
         }
     }
 

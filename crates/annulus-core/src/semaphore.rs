@@ -55,10 +55,10 @@ pub trait Semaphores {
     /// Takes a post if there is one; never sleeps. Says whether it did.
     fn try_wait(&self, words: &Words) -> bool;
 
-    /// Sleeps until there is a post, and takes it; or until `timeout` has passed (`None`: no limit). May
+    /// Sleeps until there is a post, and takes it; or until `timeout` has passed (`None`: no limit), and says whether it has. May
     /// return early for no reason, but where the words are no semaphore any more it naps for a while: whoever
     /// waits looks and waits again, and would spin.
-    fn wait(&self, words: &Words, timeout: Option<Duration>);
+    fn wait(&self, words: &Words, timeout: Option<Duration>) -> bool;
 
     /// As [`Park::heavy`].
     fn heavy(&self) -> bool;
@@ -73,8 +73,8 @@ impl<S: Semaphores + ?Sized> Semaphores for &S {
         (**self).try_wait(words)
     }
 
-    fn wait(&self, words: &Words, timeout: Option<Duration>) {
-        (**self).wait(words, timeout);
+    fn wait(&self, words: &Words, timeout: Option<Duration>) -> bool {
+        (**self).wait(words, timeout)
     }
 
     fn heavy(&self) -> bool {
@@ -96,11 +96,9 @@ pub struct ReaderSemaphores<'a, S> {
 }
 
 impl<S: Semaphores> Park for ReaderSemaphores<'_, S> {
-    fn wait(&self, word: &FutexWord, seen: u32, bits: u32, timeout: Option<Duration>) {
+    fn wait(&self, word: &FutexWord, seen: u32, bits: u32, timeout: Option<Duration>) -> bool {
         let own = self.own.and_then(|i| self.slots.get(i)).filter(|_| bits & READERS != 0);
-        if let Some(slot) = own {
-            wait(&self.system, &slot.asleep, &slot.semaphore, word, seen, timeout);
-        }
+        own.is_some_and(|slot| wait(&self.system, &slot.asleep, &slot.semaphore, word, seen, timeout))
     }
 
     /// Posts to at most `count` of the slots that declared themselves asleep, if `bits` has [`READERS`];
@@ -140,8 +138,8 @@ pub struct RoomSemaphore<'a, S> {
 }
 
 impl<S: Semaphores> Park for RoomSemaphore<'_, S> {
-    fn wait(&self, word: &FutexWord, seen: u32, _: u32, timeout: Option<Duration>) {
-        wait(&self.system, &self.ctl.room_asleep, &self.ctl.room_semaphore, word, seen, timeout);
+    fn wait(&self, word: &FutexWord, seen: u32, _: u32, timeout: Option<Duration>) -> bool {
+        wait(&self.system, &self.ctl.room_asleep, &self.ctl.room_semaphore, word, seen, timeout)
     }
 
     /// Posts if the producer declared itself asleep, and `count` is not 0; returns how often.
@@ -159,7 +157,7 @@ impl<S: Semaphores> Park for RoomSemaphore<'_, S> {
     }
 }
 
-/// Sleeps on a semaphore, whose only sleeper this is, while `word` holds `seen`.
+/// Sleeps on a semaphore, whose only sleeper this is, while `word` holds `seen`. Says whether the timeout has passed.
 fn wait(
     system: &impl Semaphores,
     asleep: &Asleep,
@@ -167,7 +165,7 @@ fn wait(
     word: &FutexWord,
     seen: u32,
     timeout: Option<Duration>,
-) {
+) -> bool {
     // Before the declaration: what is posted for it is never taken here.
     for _ in 0..POSTS {
         if !system.try_wait(semaphore) {
@@ -175,10 +173,9 @@ fn wait(
         }
     }
     asleep.declare();
-    if word.glance() == seen {
-        system.wait(semaphore, timeout);
-    }
+    let timed_out = word.glance() == seen && system.wait(semaphore, timeout);
     asleep.withdraw();
+    timed_out
 }
 
 #[cfg(all(test, not(loom)))]
@@ -211,9 +208,9 @@ mod tests {
             posts > 0
         }
 
-        fn wait(&self, words: &Words, timeout: Option<Duration>) {
+        fn wait(&self, words: &Words, timeout: Option<Duration>) -> bool {
             self.waits.borrow_mut().push((self.posts.get(), timeout));
-            self.try_wait(words);
+            !self.try_wait(words)
         }
 
         fn heavy(&self) -> bool {
@@ -234,6 +231,33 @@ mod tests {
             );
             assert_eq!([reader.heavy(), producer.heavy()], [!refuses; 2]);
             assert_eq!(system.fences.get(), 2);
+        }
+    }
+
+    /// What a sleep that has lasted for its whole time is worth to its declaration, one that has not is not worth.
+    #[test]
+    fn only_a_sleep_that_lasts_says_so() {
+        let (ctl, slots) = (CtlHead::default(), [Slot::default()]);
+        let limit = Some(Duration::from_secs(1));
+        // More than belong to old declarations: the sleep takes one.
+        for (posts, lasts) in [(0, true), (POSTS, true), (POSTS + 1, false)] {
+            let system = Noted::default();
+            let (reader, producer) = (
+                ReaderSemaphores { slots: &slots, own: Some(0), system: &system },
+                RoomSemaphore { ctl: &ctl, system: &system },
+            );
+            system.posts.set(posts);
+            assert_eq!(reader.wait(ctl.rings.futex(), ctl.rings.seen(), READERS, limit), lasts);
+            system.posts.set(posts);
+            assert_eq!(producer.wait(ctl.room.futex(), ctl.room.seen(), u32::MAX, limit), lasts);
+            assert_eq!(system.waits.take().len(), 2);
+            // The bell has moved; bits that are not for it; a producer.
+            let nobody = ReaderSemaphores { own: None, ..reader };
+            let bell = ctl.rings.futex();
+            assert!(!reader.wait(bell, ctl.rings.seen().wrapping_sub(1), READERS, limit));
+            assert!(!reader.wait(bell, ctl.rings.seen(), !READERS, limit));
+            assert!(!nobody.wait(bell, ctl.rings.seen(), READERS, limit));
+            assert_eq!(system.waits.take(), []);
         }
     }
 

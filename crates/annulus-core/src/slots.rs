@@ -151,7 +151,9 @@ mod tests {
     struct Rung(Cell<u32>);
 
     impl Park for Rung {
-        fn wait(&self, _: &FutexWord, _: u32, _: u32, _: Option<Duration>) {}
+        fn wait(&self, _: &FutexWord, _: u32, _: u32, _: Option<Duration>) -> bool {
+            false
+        }
 
         fn wake(&self, _: &FutexWord, _: u32, _: u32) -> u32 {
             self.0.set(self.0.get() + 1);

@@ -101,17 +101,19 @@ mod imp {
     pub struct MockFutex;
 
     impl crate::doorbell::Park for MockFutex {
-        fn wait(&self, word: &FutexWord, seen: u32, bits: u32, _: Option<Duration>) {
+        fn wait(&self, word: &FutexWord, seen: u32, bits: u32, _: Option<Duration>) -> bool {
             let mut queue = word.queue.lock().unwrap();
             // The kernel's read of the word is ordered by its own lock only.
             if bits == 0 || word.word.load(Ordering::Relaxed) != seen {
-                return;
+                return false;
             }
             let me = queue.asleep.len();
             queue.asleep.push(Some(bits));
             while queue.asleep[me].is_some() {
                 queue = word.woken.wait(queue).unwrap();
             }
+            // Its clock stands still.
+            false
         }
 
         fn wake(&self, word: &FutexWord, count: u32, bits: u32) -> u32 {

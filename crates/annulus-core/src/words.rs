@@ -374,14 +374,15 @@ impl Sleepers {
     /// Declares a sleeper, after [`Bell::seen`]. The caller's heavy fence follows, and only then its last look.
     ///
     /// A declaration that stands, of whomever, will do, and leaves the line where it is, which the producer looks at
-    /// after each record. That it was not taken already is what the bell that was seen before says.
+    /// after each record. That it was not taken already is what the bell that was seen before says. Says whether one stood.
     #[inline]
-    pub fn declare(&self, bits: u32) {
+    pub fn declare(&self, bits: u32) -> bool {
         if self.0.load(Ordering::Relaxed) & bits == bits {
-            return;
+            return true;
         }
         point("Sleepers::declare");
         self.0.fetch_or(bits, Ordering::Relaxed);
+        false
     }
 
     /// The producer's look after each publication, behind its light fence.
@@ -404,12 +405,13 @@ word! {
 }
 
 impl Blocked {
-    /// Declares the producer asleep until cursors reach `wanted`. A full fence follows. Says whether an earlier
+    /// Declares the producer asleep until cursors reach `wanted`. A full fence follows. Says whether the same
     /// declaration still stood.
     #[inline]
     pub fn declare(&self, wanted: u64) -> bool {
         point("Blocked::declare");
-        self.0.swap(wanted.saturating_add(1), Ordering::Relaxed) != 0
+        let word = wanted.saturating_add(1);
+        self.0.swap(word, Ordering::Relaxed) == word
     }
 
     /// A reader's look after each release: the wanted position, if the producer waits.
@@ -489,7 +491,7 @@ pub fn full_fence() {
 }
 
 /// The light half of an asymmetric fence: keeps the compiler from moving the look at the declarations before
-/// the publication. The processor is held by the sleeper's heavy half, membarrier(2).
+/// the publication. The processor is held by the sleeper's heavy half, membarrier(2), where that reaches it.
 #[inline]
 pub fn light_fence() {
     compiler_fence(Ordering::SeqCst);

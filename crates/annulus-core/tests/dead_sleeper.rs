@@ -12,7 +12,7 @@ mod common;
 mod sleeping;
 
 use annulus_core::doorbell::{
-    Heavy, Light, Park, someone_sleeps, succeed, wake_everyone, wake_readers, when_empty,
+    Heavy, Light, Park, Settled, someone_sleeps, succeed, wake_everyone, wake_readers, when_empty,
 };
 use annulus_core::layout::CtlHead;
 use annulus_core::reader::Reader;
@@ -102,9 +102,9 @@ const FRESH: Duration = Duration::from_millis(1);
 struct First<'a>(&'a Futex, Cell<Option<Option<Duration>>>);
 
 impl Park for First<'_> {
-    fn wait(&self, word: &FutexWord, seen: u32, bits: u32, timeout: Option<Duration>) {
+    fn wait(&self, word: &FutexWord, seen: u32, bits: u32, timeout: Option<Duration>) -> bool {
         self.1.set(self.1.get().or(Some(timeout)));
-        self.0.wait(word, seen, bits, timeout);
+        self.0.wait(word, seen, bits, timeout)
     }
 
     fn wake(&self, word: &FutexWord, count: u32, bits: u32) -> u32 {
@@ -131,9 +131,10 @@ fn blocked(asleep: bool) {
         thread::spawn(move || {
             let shared = ring.shared();
             if let Err(refusal) = writer.publish(&shared, &[]) {
+                let mut settled = Settled::default();
                 match asleep {
-                    true => sleep(&ring, &mut writer, refusal, &*park, [None; 2]),
-                    false => sleep(&ring, &mut writer, refusal, &Dead, [None; 2]),
+                    true => sleep(&ring, &mut writer, refusal, &*park, &mut settled, [None; 2]),
+                    false => sleep(&ring, &mut writer, refusal, &Dead, &mut settled, [None; 2]),
                 }
             }
             let mut writer = Writer::take_over(ring.shape, &shared, 0).unwrap();

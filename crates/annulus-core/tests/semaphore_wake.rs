@@ -11,7 +11,7 @@ mod common;
 mod sleeping;
 
 use annulus_core::doorbell::{
-    Heavy, Light, Park, READERS, Slept, after_release, end, leave, sleep_as_reader, sleep_for_room,
+    Heavy, Light, Park, READERS, Settled, Slept, after_release, end, leave, sleep_as_reader, sleep_for_room,
     someone_sleeps, wake_everyone, wake_readers, when_empty,
 };
 use annulus_core::history::Start;
@@ -82,13 +82,14 @@ impl Semaphores for Mock {
         taken
     }
 
-    fn wait(&self, words: &Words, _: Option<Duration>) {
+    fn wait(&self, words: &Words, _: Option<Duration>) -> bool {
         let semaphore = self.of(words);
         let mut posts = semaphore.posts.lock().unwrap();
         while *posts == 0 {
             posts = semaphore.posted.wait(posts).unwrap();
         }
         *posts -= 1;
+        false
     }
 
     fn heavy(&self) -> bool {
@@ -124,7 +125,8 @@ fn publish_and_wake(ring: &Ring, writer: &mut Writer, mock: &Mock, light: Light)
             Ok(()) => break,
             Err(Refusal::Full(full)) => {
                 let end = writer.tail() + ring.shape.need(0);
-                sleep_for_room(shared.ctl, full.wanted, &room(ring, mock), [None, None], || {
+                let (bell, mut settled) = (room(ring, mock), Settled::default());
+                sleep_for_room(shared.ctl, full.wanted, &bell, &mut settled, [None, None], || {
                     writer.extend(&shared, end).is_ok()
                 });
             }
@@ -149,7 +151,10 @@ fn consume_asleep(ring: &Ring, (reader, slot): (&Reader, usize), pins: &PinBits,
             Look::Empty => {
                 when_empty(shared.ctl, &room(ring, mock));
                 let park = readers(ring, Some(slot), mock);
-                let slept = sleep_as_reader(shared.ctl, heavy, &park, None, || reader.is_ready(&shared));
+                let (mut settled, limits) = (Settled::default(), [None, None]);
+                let slept = sleep_as_reader(shared.ctl, heavy, &park, &mut settled, limits, || {
+                    reader.is_ready(&shared)
+                });
                 assert_ne!(slept, Slept::Forbidden);
             }
             Look::Lost => panic!("lost"),
@@ -243,7 +248,7 @@ impl Bells<'_> {
 }
 
 impl Park for Bells<'_> {
-    fn wait(&self, word: &FutexWord, seen: u32, bits: u32, timeout: Option<Duration>) {
+    fn wait(&self, word: &FutexWord, seen: u32, bits: u32, timeout: Option<Duration>) -> bool {
         match self.is_room(word) {
             true => room(self.ring, self.mock).wait(word, seen, bits, timeout),
             false => readers(self.ring, self.own, self.mock).wait(word, seen, bits, timeout),
@@ -350,7 +355,7 @@ impl Semaphores for Dead {
         unreachable!("it never sleeps")
     }
 
-    fn wait(&self, _: &Words, _: Option<Duration>) {
+    fn wait(&self, _: &Words, _: Option<Duration>) -> bool {
         unreachable!("it never sleeps")
     }
 
@@ -371,8 +376,9 @@ impl<F: Fn()> Semaphores for TimesOut<'_, F> {
         self.0.try_wait(words)
     }
 
-    fn wait(&self, _: &Words, _: Option<Duration>) {
+    fn wait(&self, _: &Words, _: Option<Duration>) -> bool {
         (self.1)();
+        true
     }
 
     fn heavy(&self) -> bool {

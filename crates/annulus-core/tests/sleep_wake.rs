@@ -2,7 +2,7 @@
 //!
 //! Shows: a reader that goes to sleep while a record or a batch is published, and a producer that goes to sleep
 //! while room is made, are woken; deadlines never save them here. Both halves of the asymmetric fence are full
-//! fences in the model. Cannot show: that membarrier(2) is one.
+//! fences in the model; `settle.rs` is about one that is none. Cannot show: that membarrier(2) is one.
 
 mod common;
 #[path = "common/sleeping.rs"]

@@ -8,7 +8,7 @@
 
 mod common;
 
-use annulus_core::doorbell::{Heavy, sleep_as_reader, succeed, wake_everyone};
+use annulus_core::doorbell::{Heavy, Settled, sleep_as_reader, succeed, wake_everyone};
 use annulus_core::history::Start;
 use annulus_core::layout::RingState;
 use annulus_core::reader::{End, Look, Reader};
@@ -115,9 +115,14 @@ impl World {
                     if let Some(end) = reader.ended(&shared) {
                         return Some(end);
                     }
-                    sleep_as_reader(shared.ctl, Heavy::Full, &self.park, None, || {
-                        reader.is_ready(&shared) || reader.ended(&shared).is_some()
-                    });
+                    sleep_as_reader(
+                        shared.ctl,
+                        Heavy::Full,
+                        &self.park,
+                        &mut Settled::default(),
+                        [None; 2],
+                        || reader.is_ready(&shared) || reader.ended(&shared).is_some(),
+                    );
                 }
                 Look::Lost => panic!("lost"),
             }

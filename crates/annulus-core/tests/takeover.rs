@@ -15,7 +15,7 @@ mod common;
 mod stop;
 
 use annulus_core::doorbell::{
-    Heavy, Light, Park, Slept, sleep_as_reader, someone_sleeps, succeed, wake_everyone, wake_readers,
+    Heavy, Light, Park, Settled, Slept, sleep_as_reader, someone_sleeps, succeed, wake_everyone, wake_readers,
 };
 use annulus_core::history::{Resume, Start};
 use annulus_core::layout::RingState;
@@ -42,8 +42,8 @@ fn check(sequence: u64, payload: &[u8]) {
 struct Bell<'a>(&'a Futex);
 
 impl Park for Bell<'_> {
-    fn wait(&self, word: &FutexWord, seen: u32, bits: u32, timeout: Option<Duration>) {
-        self.0.wait(word, seen, bits, timeout);
+    fn wait(&self, word: &FutexWord, seen: u32, bits: u32, timeout: Option<Duration>) -> bool {
+        self.0.wait(word, seen, bits, timeout)
     }
 
     fn wake(&self, word: &FutexWord, count: u32, bits: u32) -> u32 {
@@ -352,9 +352,14 @@ fn read_asleep(world: &World, reader: &Reader, end: u64) {
     let pins = PinBits::new(&world.ring.shape);
     while reader.sequence() < end {
         if !world.consume(reader, &pins) {
-            let slept = sleep_as_reader(shared.ctl, Heavy::Full, &Bell(&world.park), None, || {
-                reader.is_ready(&shared)
-            });
+            let slept = sleep_as_reader(
+                shared.ctl,
+                Heavy::Full,
+                &Bell(&world.park),
+                &mut Settled::default(),
+                [None; 2],
+                || reader.is_ready(&shared),
+            );
             assert_ne!(slept, Slept::Forbidden);
         }
     }
@@ -398,9 +403,14 @@ fn an_end_that_stops() {
                         assert_eq!(end, End::Closed);
                         return reader.sequence();
                     }
-                    sleep_as_reader(shared.ctl, Heavy::Full, &Bell(&world.park), None, || {
-                        reader.is_ready(&shared) || is_over()
-                    });
+                    sleep_as_reader(
+                        shared.ctl,
+                        Heavy::Full,
+                        &Bell(&world.park),
+                        &mut Settled::default(),
+                        [None; 2],
+                        || reader.is_ready(&shared) || is_over(),
+                    );
                 }
             })
         };

@@ -45,5 +45,5 @@ fn each_record_wakes_both() {
 
 #[test]
 fn one_record_wakes_both_over_the_asymmetric_fence() {
-    model_within(3, 2000, || both(1, Light::Compiler, Heavy::Barrier));
+    model_within(3, 2600, || both(1, Light::Compiler, Heavy::Barrier));
 }

@@ -8,6 +8,7 @@ use core::time::Duration;
 use annulus_core::doorbell::Park;
 use annulus_core::fault::point;
 use annulus_core::sync::FutexWord;
+use rustix::io::Errno;
 use rustix::thread::futex::{Flags, Timespec, wait_bitset, wake_bitset};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -24,16 +25,16 @@ impl Park for Futex {
     /// Sleeps as futex(2) does. Returns on a wake, a signal, a changed word, a passed timeout and a kernel
     /// error alike: whoever waits looks at its own words again. Empty `bits` could never be woken: returns at
     /// once.
-    fn wait(&self, word: &FutexWord, seen: u32, bits: u32, timeout: Option<Duration>) {
-        let Some(bits) = NonZeroU32::new(bits) else { return };
+    fn wait(&self, word: &FutexWord, seen: u32, bits: u32, timeout: Option<Duration>) -> bool {
+        let Some(bits) = NonZeroU32::new(bits) else { return false };
         // The bit set form takes a point in time, not a span. One too far away to express is no limit.
         let deadline = timeout.and_then(|timeout| {
             let now = clock_gettime(ClockId::Monotonic);
             now.checked_add(Timespec::try_from(timeout).ok()?)
         });
         point("Futex::wait");
-        // A wake, EAGAIN, EINTR and ETIMEDOUT all mean the same to the caller.
-        let _ = wait_bitset(atomic(word), Flags::empty(), seen, deadline.as_ref(), bits);
+        // A wake, EAGAIN and EINTR all mean the same to the caller.
+        wait_bitset(atomic(word), Flags::empty(), seen, deadline.as_ref(), bits) == Err(Errno::TIMEDOUT)
     }
 
     /// Wakes as futex(2) does, which wakes those longest asleep first. 0 for an empty `bits` or a `count` of

@@ -23,6 +23,10 @@ pub fn register() -> bool {
 /// running pass one when they are next scheduled. The caller need not be registered. See membarrier(2),
 /// `MEMBARRIER_CMD_GLOBAL_EXPEDITED`.
 ///
+/// Do not rely on it alone. Linux leaves a processor out on which a thread of the registered process has ended
+/// since another program ran there (5.10 and later: `exit_mm` clears what the switch to a thread of the same
+/// process does not set again).
+///
 /// `false`: no fence was made on any other thread; the kernel or a sandbox refuses.
 #[must_use]
 pub fn heavy() -> bool {

@@ -68,7 +68,7 @@ impl<'a> RoomBell<'a> {
 }
 
 impl Park for ReaderBell<'_> {
-    fn wait(&self, word: &FutexWord, seen: u32, bits: u32, timeout: Option<Duration>) {
+    fn wait(&self, word: &FutexWord, seen: u32, bits: u32, timeout: Option<Duration>) -> bool {
         match self.memory.identity().wake {
             WakeBackend::Semaphore => self.semaphores().wait(word, seen, bits, timeout),
             _ => Futex.wait(word, seen, bits, timeout),
@@ -88,7 +88,7 @@ impl Park for ReaderBell<'_> {
 }
 
 impl Park for RoomBell<'_> {
-    fn wait(&self, word: &FutexWord, seen: u32, bits: u32, timeout: Option<Duration>) {
+    fn wait(&self, word: &FutexWord, seen: u32, bits: u32, timeout: Option<Duration>) -> bool {
         match self.0.identity().wake {
             WakeBackend::Semaphore => self.semaphore().wait(word, seen, bits, timeout),
             _ => Futex.wait(word, seen, bits, timeout),
@@ -121,10 +121,12 @@ impl Semaphores for Posix {
         semaphore::try_wait(words)
     }
 
-    fn wait(&self, words: &Words, timeout: Option<Duration>) {
-        if semaphore::wait(words, timeout) == Outcome::Broken {
+    fn wait(&self, words: &Words, timeout: Option<Duration>) -> bool {
+        let outcome = semaphore::wait(words, timeout);
+        if outcome == Outcome::Broken {
             sys::nap(timeout.map_or(NAP, |timeout| timeout.min(NAP)));
         }
+        outcome == Outcome::TimedOut
     }
 
     fn heavy(&self) -> bool {

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use annulus_core::doorbell::{Heavy, Slept, after_release, has_turned, sleep_as_reader, when_empty};
+use annulus_core::doorbell::{Heavy, Settled, Slept, after_release, has_turned, sleep_as_reader, when_empty};
 use annulus_core::history::{Damaged, Resume};
 use annulus_core::ladder::Waiting;
 use annulus_core::layout::{Identity, Slot};
@@ -19,7 +19,7 @@ use crate::memory::{DataMemory, Memory};
 use crate::received::{Received, Target};
 use crate::registry::Name;
 use crate::subscriber::heavy_of;
-use crate::wait::{Waiter, wait};
+use crate::wait::{FIRST_SLEEP, Waiter, wait};
 
 /// A reader without a doorbell naps, longer and longer, up to the liveness interval.
 const NAP_FIRST: Duration = Duration::from_micros(50);
@@ -69,6 +69,7 @@ pub(crate) struct Copier {
     resume: Resume,
     waiting: Waiting,
     heavy: Heavy,
+    settled: Settled,
     polls: u32,
     nap: Duration,
     lost: u64,
@@ -123,6 +124,7 @@ impl Copier {
             resume,
             waiting,
             heavy,
+            settled: Settled::default(),
             polls: 0,
             nap: NAP_FIRST,
             lost: 0,
@@ -351,7 +353,12 @@ impl Copier {
             && self.heavy != Heavy::Never
         {
             let bell = ReaderBell::at(&seat.memory, seat.slot);
-            let slept = sleep_as_reader(seat.memory.ctl(), self.heavy, &bell, Some(left), || self.has_news());
+            let limits = [FIRST_SLEEP, left].map(Some);
+            let mut settled = self.settled;
+            let slept = sleep_as_reader(seat.memory.ctl(), self.heavy, &bell, &mut settled, limits, || {
+                self.has_news()
+            });
+            self.settled = settled;
             match slept {
                 Slept::Woken => seat.slot().sleeps.count(1),
                 Slept::Ready => {}

@@ -111,7 +111,7 @@ pub struct SubscriberInfo {
     pub behind: u64,
     /// Records that it was told it lost.
     pub lost: u64,
-    /// Times it went to sleep.
+    /// Times it went to sleep. A long wait on an asymmetric ring counts twice: its first sleep is short.
     pub sleeps: u64,
 }
 

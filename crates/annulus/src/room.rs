@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use annulus_core::doorbell::{Light, Slept, sleep_for_room, stop_waiting};
+use annulus_core::doorbell::{Light, Settled, Slept, sleep_for_room, stop_waiting};
 use annulus_core::header::HEADER_BYTES;
 use annulus_core::ladder::{Ladder, Rung};
 use annulus_core::layout::Counter;
@@ -20,7 +20,7 @@ use crate::life::{SlotBytes, is_slot_held};
 use crate::producer::Producer;
 
 /// A producer's first sleep for room: short, since a reader that goes on without a fence may miss the
-/// declaration once.
+/// declaration once. Shorter than a reader's own, since nothing but time makes that rare.
 const FIRST_SLEEP: Duration = Duration::from_millis(1);
 /// Between two looks for room: a pause of the processor for so many bytes of a full ring, which readers work
 /// through meanwhile, but no more than so many pauses.
@@ -93,6 +93,7 @@ impl Producer {
         if n > max {
             return Err(WaitError::TooMany { max });
         }
+        let mut settled = Settled::default();
         let outcome = loop {
             let present = self.subscribers();
             if present >= n {
@@ -108,9 +109,10 @@ impl Producer {
                 continue;
             }
             // Joiners ring as readers do that find the ring empty: behind a fence.
-            let limits = [Some(left.min(self.reaping.interval())); 2];
+            let limits = [None, Some(left.min(self.reaping.interval()))];
             let bell = RoomBell::of(&self.memory);
-            sleep_for_room(self.memory.ctl(), NO_POSITION, &bell, limits, || self.subscribers() >= n);
+            let ctl = self.memory.ctl();
+            sleep_for_room(ctl, NO_POSITION, &bell, &mut settled, limits, || self.subscribers() >= n);
         };
         stop_waiting(self.memory.ctl());
         outcome
@@ -162,7 +164,7 @@ impl Producer {
     ) -> Result<T, Refusal> {
         let Refusal::Full(mut full) = refusal else { return Err(refusal) };
         self.writer.note_full(self.memory.shared());
-        let mut ladder = Ladder::new(self.waiting);
+        let (mut ladder, mut settled) = (Ladder::new(self.waiting), Settled::default());
         let pauses = (self.writer.shape().capacity() / BYTES_A_PAUSE).clamp(1, LONGEST_PAUSE);
         loop {
             let rung = ladder.step();
@@ -175,7 +177,7 @@ impl Producer {
                     return attempt(&mut self.writer, self.memory.shared());
                 }
                 if rung == Rung::Park {
-                    self.sleep(full, deadline.map(|deadline| deadline - now));
+                    self.sleep(full, deadline.map(|deadline| deadline - now), &mut settled);
                 }
             }
             match rung {
@@ -192,7 +194,7 @@ impl Producer {
     }
 
     /// Sleeps until a reader says that the wanted position is reached.
-    fn sleep(&mut self, full: Full, left: Option<Duration>) {
+    fn sleep(&mut self, full: Full, left: Option<Duration>, settled: &mut Settled) {
         let patience = match (self.evict_after, self.refused) {
             (Some(patience), Some(refused)) => patience.saturating_sub(refused.since.elapsed()),
             _ => Duration::MAX,
@@ -202,13 +204,13 @@ impl Producer {
             sys::nap(at_most(NAP));
             return;
         }
-        let limits = [at_most(FIRST_SLEEP), at_most(self.reaping.interval())].map(Some);
+        let limits = [FIRST_SLEEP, at_most(self.reaping.interval())].map(Some);
         let shared = self.memory.shared();
         let end = end_of(full, self.writer.shape());
         let writer = &mut self.writer;
         let bell = RoomBell::of(&self.memory);
-        let slept =
-            sleep_for_room(shared.ctl, full.wanted, &bell, limits, || writer.extend(shared, end).is_ok());
+        let look = || writer.extend(shared, end).is_ok();
+        let slept = sleep_for_room(shared.ctl, full.wanted, &bell, settled, limits, look);
         if slept == Slept::Woken {
             shared.producer.count(Counter::Sleeps, 1);
         }

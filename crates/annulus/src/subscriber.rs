@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use annulus_core::doorbell::{Heavy, Slept, after_release, has_turned, sleep_as_reader, when_empty};
+use annulus_core::doorbell::{Heavy, Settled, Slept, after_release, has_turned, sleep_as_reader, when_empty};
 use annulus_core::history::Start;
 use annulus_core::ladder::Waiting;
 use annulus_core::layout::{FenceMode, Identity, Slot};
@@ -18,7 +18,7 @@ use crate::life::{Life, leave_slot};
 use crate::memory::Memory;
 use crate::record::Record;
 use crate::registry::Name;
-use crate::wait::{Waiter, wait};
+use crate::wait::{FIRST_SLEEP, Waiter, wait};
 
 /// Where a reader may not sleep it naps, longer and longer.
 const NAP_FIRST: Duration = Duration::from_micros(50);
@@ -71,6 +71,7 @@ pub struct Subscriber {
     pin_count: Cell<u64>,
     waiting: Cell<Waiting>,
     heavy: Cell<Heavy>,
+    settled: Cell<Settled>,
     life: Life,
     polls: Cell<u32>,
     /// The sequence at which the ring was last found empty.
@@ -117,6 +118,7 @@ impl Subscriber {
             pin_count: Cell::new(0),
             waiting: Cell::new(waiting),
             heavy: Cell::new(heavy_of(&identity)),
+            settled: Cell::default(),
             life,
             polls: Cell::new(0),
             empty_at: Cell::new(reader_sequence),
@@ -355,7 +357,11 @@ impl Subscriber {
     fn park(&self, timeout: Duration, nap: &mut Duration) {
         let ctl = self.memory.ctl();
         let bell = ReaderBell::at(&self.memory, self.slot);
-        match sleep_as_reader(ctl, self.heavy.get(), &bell, Some(timeout), || self.has_news()) {
+        let limits = [FIRST_SLEEP, timeout].map(Some);
+        let mut settled = self.settled.get();
+        let slept = sleep_as_reader(ctl, self.heavy.get(), &bell, &mut settled, limits, || self.has_news());
+        self.settled.set(settled);
+        match slept {
             Slept::Woken => self.slot().sleeps.count(1),
             Slept::Ready => {}
             Slept::Forbidden => {

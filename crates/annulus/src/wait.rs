@@ -8,6 +8,11 @@ use annulus_core::ladder::{Ladder, Rung, Waiting};
 /// record that is about to come.
 const TURNS_TO_RING: u32 = 512;
 
+/// A reader's first sleep behind a declaration that the producer may have missed: see
+/// [`Settled`](annulus_core::doorbell::Settled). Not shorter than a tick of the kernel (1 to 10 ms): the processor's timer is set for
+/// one that ends before it, and set again at the wake, which `annulus bench --benches wake` notices.
+pub(crate) const FIRST_SLEEP: Duration = Duration::from_millis(10);
+
 /// A reader that waits for something.
 pub(crate) trait Waiter {
     /// What it waits for, or why it waits no longer.

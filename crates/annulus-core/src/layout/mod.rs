@@ -43,7 +43,8 @@ pub mod lock_byte {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FenceMode {
-    /// The producer pays a compiler fence; who goes to sleep pays membarrier(2).
+    /// The producer pays a compiler fence; who goes to sleep pays membarrier(2), and a short first sleep, since that can leave
+    /// the producer out.
     Asymmetric,
     /// Both pay a full fence.
     Symmetric,

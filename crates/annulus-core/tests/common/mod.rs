@@ -140,16 +140,17 @@ impl annulus_core::doorbell::Park for Futex {
         seen: u32,
         bits: u32,
         _: Option<std::time::Duration>,
-    ) {
+    ) -> bool {
         let mut queue = self.queue.lock().unwrap();
         if bits == 0 || word.glance() != seen {
-            return;
+            return false;
         }
         queue.last += 1;
         let me = queue.last;
         queue.asleep.push((word.as_ptr() as usize, bits, me));
         let asleep = |queue: &mut Queue| queue.asleep.iter().any(|sleeper| sleeper.2 == me);
         drop(self.woken.wait_while(queue, asleep).unwrap());
+        false
     }
 
     fn wake(&self, word: &annulus_core::sync::FutexWord, count: u32, bits: u32) -> u32 {

@@ -3,8 +3,8 @@
 
 use crate::common::{PinBits, Ring};
 use annulus_core::doorbell::{
-    Heavy, Light, Park, Slept, after_release, has_turned, sleep_as_reader, sleep_for_room, someone_sleeps,
-    stop_waiting, wake_readers, when_empty,
+    Heavy, Light, Limits, Park, Settled, Slept, after_release, has_turned, sleep_as_reader, sleep_for_room,
+    someone_sleeps, stop_waiting, wake_readers, when_empty,
 };
 use annulus_core::history::Start;
 use annulus_core::layout::RingState;
@@ -33,10 +33,10 @@ pub fn join(ring: &Ring, slot: usize) -> Reader {
 }
 
 /// Publishes an empty record, asleep until there is room.
-pub fn publish(ring: &Ring, writer: &mut Writer, park: &impl Park, limits: [Option<Duration>; 2]) {
-    let mut slept = false;
+pub fn publish(ring: &Ring, writer: &mut Writer, park: &impl Park, limits: Limits) {
+    let (mut slept, mut settled) = (false, Settled::default());
     while let Err(refusal) = writer.publish(&ring.shared(), &[]) {
-        sleep(ring, writer, refusal, park, limits);
+        sleep(ring, writer, refusal, park, &mut settled, limits);
         slept = true;
     }
     if slept {
@@ -50,12 +50,13 @@ pub fn sleep(
     writer: &mut Writer,
     refusal: Refusal,
     park: &impl Park,
-    limits: [Option<Duration>; 2],
+    settled: &mut Settled,
+    limits: Limits,
 ) {
     let Refusal::Full(full) = refusal else { unreachable!("{refusal:?}") };
     let shared = ring.shared();
     let end = writer.tail() + ring.shape.need(0);
-    sleep_for_room(shared.ctl, full.wanted, park, limits, || writer.extend(&shared, end).is_ok());
+    sleep_for_room(shared.ctl, full.wanted, park, settled, limits, || writer.extend(&shared, end).is_ok());
 }
 
 /// Wakes readers if any sleeps; says whether one did.
@@ -108,14 +109,17 @@ pub fn recv(
 pub fn doze(ring: &Ring, reader: &Reader, epoch: u64, park: &impl Park, heavy: Heavy) {
     let shared = ring.shared();
     let news = || reader.is_ready(&shared) || has_turned(shared.producer, epoch);
-    assert_ne!(sleep_as_reader(shared.ctl, heavy, park, None, news), Slept::Forbidden);
+    let (mut settled, limits) = (Settled::default(), [None, None]);
+    assert_ne!(sleep_as_reader(shared.ctl, heavy, park, &mut settled, limits, news), Slept::Forbidden);
 }
 
 /// A process that dies before it can wait or wake: nothing of it reaches the kernel.
 pub struct Dead;
 
 impl Park for Dead {
-    fn wait(&self, _: &FutexWord, _: u32, _: u32, _: Option<Duration>) {}
+    fn wait(&self, _: &FutexWord, _: u32, _: u32, _: Option<Duration>) -> bool {
+        false
+    }
 
     fn wake(&self, _: &FutexWord, _: u32, _: u32) -> u32 {
         0

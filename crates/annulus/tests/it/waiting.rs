@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use annulus::{FenceMode, RecvError, RecvTimeoutError, Waiting};
+use annulus::{CopyTimeoutError, FenceMode, RecvError, RecvTimeoutError, Waiting, Wake};
 
 use crate::support::{Dir, INTERVALS, each_in_time, in_time, thread_id, until_asleep, until_in_call};
 
@@ -109,6 +109,31 @@ fn both_sides_sleep_on_copies() {
             drop(there);
             echo.join().unwrap();
         });
+    }
+}
+
+/// Only the first sleep is short: an idle reader is not to wake up for what a producer might have missed.
+#[test]
+fn who_has_slept_for_a_while_sleeps_on() {
+    let dir = Dir::new();
+    for (name, wake) in [("futex", Wake::Futex), ("semaphore", Wake::Semaphore)] {
+        let ring = dir.create(name).wake(wake).fence(FenceMode::Asymmetric).liveness(NEVER);
+        let _tx = ring.producer().unwrap();
+        let waiting = Waiting::park_after(0);
+        let rx = dir.open(name).waiting(waiting).subscribe().unwrap();
+        let mut copying = dir.open(name).waiting(waiting).subscribe_copying().unwrap();
+        for _ in 0..3 {
+            assert_eq!(rx.recv_timeout(Duration::from_millis(100)).unwrap_err(), RecvTimeoutError::TimedOut);
+            let nothing = copying.recv_timeout(&mut [], Duration::from_millis(100));
+            assert_eq!(nothing.unwrap_err(), CopyTimeoutError::TimedOut);
+        }
+        let sleeps: Vec<u64> =
+            dir.open(name).info().unwrap().subscribers.iter().map(|one| one.sleeps).collect();
+        // A short one, and the rest of each wait. On a machine that is late, a sleep may end before its wait does.
+        assert!(
+            sleeps.len() == 2 && sleeps.iter().all(|sleeps| (4..=8).contains(sleeps)),
+            "{name}: {sleeps:?}"
+        );
     }
 }
 

@@ -2,14 +2,15 @@
 #![allow(unsafe_code)]
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use annulus::{CopyError, Error, ErrorKind, RecvError, RecvTimeoutError, Ring, Start, Waiting};
+use annulus::{CopyError, Error, ErrorKind, FenceMode, RecvError, RecvTimeoutError, Ring, Start, Waiting};
 
 use super::{private_mounts, run};
 use crate::procs::child::say;
 use crate::procs::sandbox::filter;
-use crate::support::{Dir, LONG, entries, helpful, in_time, may_do_all};
+use crate::support::{Dir, LONG, each_in_time, entries, helpful, in_time, may_do_all};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const COUNT: u64 = 5000;
@@ -27,6 +28,13 @@ fn sandboxed(call: &str, errnos: &[&str]) {
 #[test]
 fn membarrier() {
     sandboxed("membarrier", &["EPERM", "ENOSYS"]);
+}
+
+/// A membarrier that says yes and does nothing, as Linux makes it for a processor on which a thread of the producer's process
+/// has ended: no wake is lost, with a liveness interval of an hour.
+#[test]
+fn a_membarrier_that_does_nothing() {
+    run("refused", &Dir::new(), &["no-fence", "EPERM"]);
 }
 
 /// Case 30: a kernel without `futex_waitv`, and a filter that refuses it: everything there is goes without.
@@ -119,6 +127,12 @@ pub(super) fn in_a_sandbox(dir: &str, words: &[&str]) {
             all_refused(libc::SYS_membarrier);
             everything(dir);
         }
+        "no-fence" => {
+            refuse(libc::SYS_membarrier, 0, &[]);
+            // SAFETY: a command that does not exist.
+            assert_eq!(unsafe { libc::syscall(libc::SYS_membarrier, -1, 0, 0) }, 0, "the filter answers");
+            race_into_sleep(dir);
+        }
         "futex_waitv" => {
             all_refused(libc::SYS_futex_waitv);
             everything(dir);
@@ -161,6 +175,38 @@ pub(super) fn in_a_sandbox(dir: &str, words: &[&str]) {
         call => not_made(dir, call, errno),
     }
     say("done");
+}
+
+/// Records that meet their reader at each step on its way to sleep.
+fn race_into_sleep(dir: &str) {
+    // So long that its lines are still on their way when the producer looks for sleepers.
+    const BODY: usize = 4096;
+    let dir = dir.to_owned();
+    each_in_time(move |trips| {
+        let ring = |name, waiting| {
+            let ring =
+                Ring::create(name).dir(&dir).capacity(1 << 15).fence(FenceMode::Asymmetric).liveness(HOUR);
+            (ring.producer().unwrap(), Ring::open(name).dir(&dir).waiting(waiting).subscribe().unwrap())
+        };
+        let (mut there, there_end) = ring("there", Waiting::park_after(0));
+        let (mut back, back_end) = ring("back", Waiting::spin());
+        let echo = std::thread::spawn(move || {
+            for record in &there_end {
+                let sum: u64 = record.unwrap().iter().copied().map(u64::from).sum();
+                back.send(&sum.to_le_bytes()).unwrap();
+            }
+        });
+        for n in 0..200_000_u64 {
+            for _ in 0..n % 64 {
+                std::hint::spin_loop();
+            }
+            there.send(&[n as u8; BODY]).unwrap();
+            assert_eq!(*back_end.recv().unwrap(), (BODY as u64 * (n & 0xff)).to_le_bytes());
+            trips.store(n, Ordering::Relaxed);
+        }
+        drop(there);
+        echo.join().unwrap();
+    });
 }
 
 fn locks_refused(dir: &str, errno: i32) {
