@@ -225,21 +225,20 @@ fn a_reader_killed_before_one_that_does_not_wait() {
 fn a_reader_stopped_and_then_killed() {
     in_time(|| {
         let dir = Dir::new();
-        let liveness = Duration::from_millis(10);
-        let mut tx = dir.create("r").capacity(4096).liveness(liveness).producer().unwrap();
+        let mut tx = dir.create("r").capacity(4096).liveness(LIVENESS).producer().unwrap();
         let mut victim = Child::start("hold", &[dir.text(), "r"]);
         victim.expect("joined");
         while tx.try_send(&[1; 100]).is_ok() {}
         victim.expect("holding");
         victim.signal(libc::SIGSTOP);
         victim.until_state('T');
-        assert!(tx.send_timeout(&[2; 100], liveness * INTERVALS).is_err());
+        assert!(tx.send_timeout(&[2; 100], LIVENESS * INTERVALS).is_err());
         let info = dir.open("r").info().unwrap();
         assert_eq!((info.reaped, info.subscribers[0].alive), (0, true));
         victim.kill_to_zombie();
         let begin = Instant::now();
         tx.send(&[2; 100]).unwrap();
-        assert!(begin.elapsed() < liveness * INTERVALS, "{:?}", begin.elapsed());
+        assert!(begin.elapsed() < LIVENESS * INTERVALS, "{:?}", begin.elapsed());
         assert_eq!(dir.open("r").info().unwrap().reaped, 1);
     });
 }
