@@ -93,7 +93,6 @@ impl Producer {
         if n > max {
             return Err(WaitError::TooMany { max });
         }
-        let mut settled = Settled::default();
         let outcome = loop {
             let present = self.subscribers();
             if present >= n {
@@ -108,10 +107,10 @@ impl Producer {
                 sys::nap(left.min(NAP));
                 continue;
             }
-            // Joiners ring as readers do that find the ring empty: behind a fence.
+            // Joiners ring as readers do that find the ring empty: behind a fence. So nothing need settle.
+            let (mut settled, ctl) = (Settled::default(), self.memory.ctl());
             let limits = [None, Some(left.min(self.reaping.interval()))];
             let bell = RoomBell::of(&self.memory);
-            let ctl = self.memory.ctl();
             sleep_for_room(ctl, NO_POSITION, &bell, &mut settled, limits, || self.subscribers() >= n);
         };
         stop_waiting(self.memory.ctl());
