@@ -11,8 +11,8 @@ mod common;
 mod sleeping;
 
 use annulus_core::doorbell::{
-    Heavy, Light, Park, READERS, Settled, Slept, after_release, end, leave, sleep_as_reader, sleep_for_room,
-    someone_sleeps, wake_everyone, wake_readers, when_empty,
+    Heavy, Light, Park, READERS, Settled, Slept, after_release, end, leave, sleep_for_room, someone_sleeps,
+    wake_everyone, wake_readers, when_empty,
 };
 use annulus_core::history::Start;
 use annulus_core::layout::{CtlHead, SlotKind};
@@ -21,7 +21,7 @@ use annulus_core::semaphore::{ReaderSemaphores, RoomSemaphore, Semaphores, Words
 use annulus_core::sync::FutexWord;
 use annulus_core::words::{Asleep, full_fence};
 use annulus_core::writer::{Refusal, Writer};
-use common::{Arc, PinBits, Ring, model, thread};
+use common::{Arc, PinBits, Ring, asleep, model, thread};
 use std::cell::Cell;
 use std::time::Duration;
 
@@ -151,10 +151,7 @@ fn consume_asleep(ring: &Ring, (reader, slot): (&Reader, usize), pins: &PinBits,
             Look::Empty => {
                 when_empty(shared.ctl, &room(ring, mock));
                 let park = readers(ring, Some(slot), mock);
-                let (mut settled, limits) = (Settled::default(), [None, None]);
-                let slept = sleep_as_reader(shared.ctl, heavy, &park, &mut settled, limits, || {
-                    reader.is_ready(&shared)
-                });
+                let slept = asleep(shared.ctl, heavy, &park, || reader.is_ready(&shared));
                 assert_ne!(slept, Slept::Forbidden);
             }
             Look::Lost => panic!("lost"),

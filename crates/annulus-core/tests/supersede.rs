@@ -8,12 +8,12 @@
 
 mod common;
 
-use annulus_core::doorbell::{Heavy, Settled, sleep_as_reader, succeed, wake_everyone};
+use annulus_core::doorbell::{Heavy, succeed, wake_everyone};
 use annulus_core::history::Start;
 use annulus_core::layout::RingState;
 use annulus_core::reader::{End, Look, Reader};
 use annulus_core::writer::Writer;
-use common::{Arc, Futex, PinBits, Ring, model_within, thread};
+use common::{Arc, Futex, PinBits, Ring, asleep, model_within, thread};
 
 #[cfg(loom)]
 use loom::sync::Mutex;
@@ -115,14 +115,9 @@ impl World {
                     if let Some(end) = reader.ended(&shared) {
                         return Some(end);
                     }
-                    sleep_as_reader(
-                        shared.ctl,
-                        Heavy::Full,
-                        &self.park,
-                        &mut Settled::default(),
-                        [None; 2],
-                        || reader.is_ready(&shared) || reader.ended(&shared).is_some(),
-                    );
+                    asleep(shared.ctl, Heavy::Full, &self.park, || {
+                        reader.is_ready(&shared) || reader.ended(&shared).is_some()
+                    });
                 }
                 Look::Lost => panic!("lost"),
             }

@@ -15,7 +15,7 @@ mod common;
 mod stop;
 
 use annulus_core::doorbell::{
-    Heavy, Light, Park, Settled, Slept, sleep_as_reader, someone_sleeps, succeed, wake_everyone, wake_readers,
+    Heavy, Light, Park, Slept, someone_sleeps, succeed, wake_everyone, wake_readers,
 };
 use annulus_core::history::{Resume, Start};
 use annulus_core::layout::RingState;
@@ -23,7 +23,7 @@ use annulus_core::observer::{Observer, Sight};
 use annulus_core::reader::{End, Look, PAYLOAD_OFFSET, Reader};
 use annulus_core::sync::FutexWord;
 use annulus_core::writer::{Refusal, Writer};
-use common::{Arc, Futex, PinBits, Ring, model, relax, thread};
+use common::{Arc, Futex, PinBits, Ring, asleep, model, relax, thread};
 use std::time::Duration;
 use stop::{at_every_step, until, until_before};
 
@@ -352,14 +352,7 @@ fn read_asleep(world: &World, reader: &Reader, end: u64) {
     let pins = PinBits::new(&world.ring.shape);
     while reader.sequence() < end {
         if !world.consume(reader, &pins) {
-            let slept = sleep_as_reader(
-                shared.ctl,
-                Heavy::Full,
-                &Bell(&world.park),
-                &mut Settled::default(),
-                [None; 2],
-                || reader.is_ready(&shared),
-            );
+            let slept = asleep(shared.ctl, Heavy::Full, &Bell(&world.park), || reader.is_ready(&shared));
             assert_ne!(slept, Slept::Forbidden);
         }
     }
@@ -403,14 +396,9 @@ fn an_end_that_stops() {
                         assert_eq!(end, End::Closed);
                         return reader.sequence();
                     }
-                    sleep_as_reader(
-                        shared.ctl,
-                        Heavy::Full,
-                        &Bell(&world.park),
-                        &mut Settled::default(),
-                        [None; 2],
-                        || reader.is_ready(&shared) || is_over(),
-                    );
+                    asleep(shared.ctl, Heavy::Full, &Bell(&world.park), || {
+                        reader.is_ready(&shared) || is_over()
+                    });
                 }
             })
         };

@@ -1,10 +1,10 @@
 //! A producer and readers that sleep, as the library's waiting loops call the shipped functions.
 #![allow(dead_code, unreachable_pub)] // each test binary uses its part
 
-use crate::common::{PinBits, Ring};
+use crate::common::{PinBits, Ring, asleep};
 use annulus_core::doorbell::{
-    Heavy, Light, Limits, Park, Settled, Slept, after_release, has_turned, sleep_as_reader, sleep_for_room,
-    someone_sleeps, stop_waiting, wake_readers, when_empty,
+    Heavy, Light, Limits, Park, Settled, Slept, after_release, has_turned, sleep_for_room, someone_sleeps,
+    stop_waiting, wake_readers, when_empty,
 };
 use annulus_core::history::Start;
 use annulus_core::layout::RingState;
@@ -109,8 +109,7 @@ pub fn recv(
 pub fn doze(ring: &Ring, reader: &Reader, epoch: u64, park: &impl Park, heavy: Heavy) {
     let shared = ring.shared();
     let news = || reader.is_ready(&shared) || has_turned(shared.producer, epoch);
-    let (mut settled, limits) = (Settled::default(), [None, None]);
-    assert_ne!(sleep_as_reader(shared.ctl, heavy, park, &mut settled, limits, news), Slept::Forbidden);
+    assert_ne!(asleep(shared.ctl, heavy, park, news), Slept::Forbidden);
 }
 
 /// A process that dies before it can wait or wake: nothing of it reaches the kernel.

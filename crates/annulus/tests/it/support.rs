@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use annulus::{Create, Error, Open, Ring};
 
 pub(crate) use intervals::INTERVALS;
-pub(crate) use patience::{LONG, each_in_time, in_time, until};
+pub(crate) use patience::{LONG, Patience, each_in_time, in_time, until};
 
 /// A directory of rings for one test, removed with all that is in it.
 pub(crate) struct Dir(PathBuf);

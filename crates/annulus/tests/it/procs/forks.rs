@@ -4,9 +4,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::support::{LONG, Random};
+use crate::support::{Patience, Random};
 
 /// What a child does whose work has panicked.
 const PANICKED: i32 = 101;
@@ -125,14 +125,14 @@ impl Board {
     /// Waits until a number is at least so large.
     #[track_caller]
     pub(super) fn until(&self, i: usize, least: u64) {
-        let begin = Instant::now();
+        let mut patience = Patience::new();
         let mut looks = 0_u32;
         while self.get(i) < least {
             looks += 1;
             if looks > 200 {
                 // sleep: on a busy machine one that spins or yields keeps the others from the processor for a time slice
                 std::thread::sleep(Duration::from_micros(20));
-                assert!(begin.elapsed() < LONG, "number {i} stays {} and never is {least}", self.get(i));
+                assert!(!patience.is_over(), "number {i} stays {} and never is {least}", self.get(i));
             }
         }
     }

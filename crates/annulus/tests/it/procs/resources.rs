@@ -45,6 +45,7 @@ pub(super) fn role(words: &[&str]) {
         "cycles" => given_back::cycles(dir),
         "refused" => refused::in_a_sandbox(dir, rest),
         "no-proc" => refused::without_proc(dir),
+        "no-fence" => refused::without_fences(dir),
         "last-look" => last_look::wait(dir, rest[0]),
         "one-line" => one_line::send(dir, rest[0] == "two-chunks"),
         "read-only" => read_only::follow(dir, rest[0].parse().unwrap()),

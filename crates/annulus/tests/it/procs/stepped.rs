@@ -4,10 +4,9 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::time::Instant;
 
 use super::child::Child;
-use crate::support::{Dir, LONG, entries, may_do_all};
+use crate::support::{Dir, Patience, entries, may_do_all};
 
 /// A thread of a child, stopped at its system calls by the thread that made this.
 struct Traced(libc::pid_t, File);
@@ -30,15 +29,14 @@ impl Traced {
 
     /// Waits until it is stopped; says whether at a system call.
     fn stopped(&self) -> bool {
-        let mut status = 0;
-        let begin = Instant::now();
+        let (mut status, mut patience) = (0, Patience::new());
         loop {
             // SAFETY: waitpid writes one int into `status`.
             let pid = unsafe { libc::waitpid(self.0, &raw mut status, libc::__WALL | libc::WNOHANG) };
             if pid == self.0 {
                 break;
             }
-            if pid != 0 || begin.elapsed() >= LONG {
+            if pid != 0 || patience.is_over() {
                 // Its end is for its tracer to take, or whoever waits for its process waits for ever.
                 // SAFETY: our own child's thread, not waited for yet; waitpid writes one int into `status`.
                 unsafe {

@@ -14,18 +14,18 @@ pub(crate) const LONG: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_secs(1);
 
 /// A wait of [`LONG`].
-struct Patience {
+pub(crate) struct Patience {
     looked: Instant,
     waited: Duration,
 }
 
 impl Patience {
-    fn new() -> Patience {
+    pub(crate) fn new() -> Patience {
         Patience { looked: Instant::now(), waited: Duration::ZERO }
     }
 
     /// Whether it has been long enough. To be asked at least once per [`LOOK`].
-    fn is_over(&mut self) -> bool {
+    pub(crate) fn is_over(&mut self) -> bool {
         let now = Instant::now();
         self.waited += now.duration_since(self.looked).min(LOOK);
         self.looked = now;
