@@ -15,14 +15,25 @@
 
 use core::time::Duration;
 
-use crate::layout::{CtlHead, ProducerPage, RingState, Slot};
+use crate::layout::{CtlHead, GROUPS_MAX, ProducerPage, RingState, Slot};
 use crate::memory::{Memory, Shared, fetch_line};
 use crate::sync::{FutexWord, relax};
 use crate::words::{full_fence, light_fence};
 use crate::writer::Writer;
 
-/// The readers' bit among the sleepers. The 31 others are groups'.
+/// The readers' bit among the sleepers.
 pub const READERS: u32 = 1;
+
+/// The bit of those who sleep at many doorbells at once, and cannot say at which for which bits: see futex_waitv(2). A wake that
+/// is for some of a group could be theirs, so all are woken.
+pub const ANYONE: u32 = 1 << 31;
+
+/// The bit of a group's workers among the sleepers.
+#[inline]
+pub const fn group_bit(group: u32) -> u32 {
+    debug_assert!(group < GROUPS_MAX);
+    2 << group
+}
 
 /// What the wait protocol asks of the system.
 ///
@@ -90,24 +101,34 @@ impl Settled {
         stood && self.0 == Some(seen)
     }
 
-    /// Sleeps behind that declaration.
-    fn sleep(
-        &mut self,
-        stood: bool,
-        seen: u32,
-        [fresh, most]: Limits,
-        wait: impl FnOnce(Option<Duration>) -> bool,
-    ) {
+    /// The sleep behind that declaration.
+    fn allows(self, stood: bool, seen: u32, [fresh, most]: Limits) -> Sleep {
         if self.relies(stood, seen) {
-            wait(most);
-            return;
+            return Sleep { seen, limit: most, settles: false };
         }
         let limit = fresh.map(|fresh| most.map_or(fresh, |most| most.min(fresh))).or(most);
-        // A sleep that was cut short has waited for nothing.
-        if wait(limit) && limit == fresh {
-            self.0 = Some(seen);
+        // A sleep that is cut short waits for nothing.
+        Sleep { seen, limit, settles: limit == fresh }
+    }
+
+    /// After a sleep; `passed`: its limit has.
+    pub fn note(&mut self, sleep: Sleep, passed: bool) {
+        if passed && sleep.settles {
+            self.0 = Some(sleep.seen);
         }
     }
+}
+
+/// A sleep that nothing speaks against: what is left is to wait at the doorbell.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "whoever has declared itself asleep sleeps"]
+pub struct Sleep {
+    /// What the doorbell's word said: who waits does so while it says that.
+    pub seen: u32,
+    /// How long at most.
+    pub limit: Option<Duration>,
+    /// Whether the declaration has settled when the limit has passed.
+    settles: bool,
 }
 
 /// How long a sleep may last: behind a declaration that has not settled yet (milliseconds; `None`: it need not settle), and in
@@ -132,15 +153,50 @@ pub fn someone_sleeps(ctl: &CtlHead, light: Light) -> bool {
     ctl.sleepers.peek() != 0
 }
 
-/// Wakes the readers that declared themselves asleep. Returns how many woke.
+/// Wakes those who declared themselves asleep, after `published` records: all readers, and of each group as many workers as
+/// there are records. Returns how many woke.
 #[cold]
 #[inline(never)]
-pub fn wake_readers(ctl: &CtlHead, park: &impl Park) -> u32 {
+pub fn wake_readers(ctl: &CtlHead, published: u64, park: &impl Park) -> u32 {
     // The waker clears the bits: a reader that dies asleep costs one useless wake, not one for ever.
     let declared = ctl.sleepers.take();
     ctl.rings.move_on();
-    // None: somebody else took them, whoever maps `ctl`.
-    if declared == 0 { 0 } else { park.wake(ctl.rings.futex(), u32::MAX, declared) }
+    wake_declared(ctl, declared, published, park)
+}
+
+/// Wakes one worker of a group, if one sleeps, for a record that was given back.
+pub fn wake_worker(ctl: &CtlHead, group: u32, park: &impl Park) -> u32 {
+    full_fence();
+    if ctl.sleepers.peek() & (group_bit(group) | ANYONE) == 0 {
+        return 0;
+    }
+    let declared = ctl.sleepers.take_some(group_bit(group) | ANYONE);
+    ctl.rings.move_on();
+    wake_declared(ctl, declared, 1, park)
+}
+
+/// Wakes those whose declarations were taken, behind the bell's move.
+fn wake_declared(ctl: &CtlHead, declared: u32, records: u64, park: &impl Park) -> u32 {
+    let bell = ctl.rings.futex();
+    let groups = declared & !(READERS | ANYONE);
+    if groups == 0 || declared & ANYONE != 0 {
+        // None: somebody else took them, whoever maps `ctl`.
+        return if declared == 0 { 0 } else { park.wake(bell, u32::MAX, declared) };
+    }
+    let mut woken = if declared & READERS == 0 { 0 } else { park.wake(bell, u32::MAX, READERS) };
+    let records = u32::try_from(records).unwrap_or(u32::MAX);
+    for group in 0..GROUPS_MAX {
+        let bit = group_bit(group);
+        if groups & bit != 0 {
+            let workers = park.wake(bell, records, bit);
+            // As many as were asked for: others may be asleep.
+            if workers >= records {
+                ctl.sleepers.leave(bit);
+            }
+            woken += workers;
+        }
+    }
+    woken
 }
 
 /// Wakes everyone, declared or not: at the end, and after a takeover, since the producer before may have died
@@ -177,43 +233,67 @@ pub fn has_turned(page: &ProducerPage, epoch: u64) -> bool {
 /// have nearly always left its processor, and a sleeper rarely has to find them at the end of its short sleep.
 const PAUSES: u32 = if cfg!(loom) { 0 } else { 64 };
 
-/// Puts a reader to sleep unless `look`, the last look at header, licence, state and epoch, says not to. Behind full fences
-/// on both sides a declaration need not settle.
+/// Puts a reader to sleep at its ring's doorbell, unless `look` finds a reason not to: see [`go_to_sleep`].
 pub fn sleep_as_reader(
     ctl: &CtlHead,
+    bits: u32,
     heavy: Heavy,
     park: &impl Park,
     settled: &mut Settled,
+    limits: Limits,
+    look: impl FnMut() -> bool,
+) -> Slept {
+    match go_to_sleep(ctl, bits, heavy, park, *settled, limits, look) {
+        Ok(sleep) => {
+            let passed = park.wait(ctl.rings.futex(), sleep.seen, bits, sleep.limit);
+            settled.note(sleep, passed);
+            Slept::Woken
+        }
+        Err(awake) => awake,
+    }
+}
+
+/// A reader's steps up to its sleep: [`READERS`] or a group's bit, with [`ANYONE`] if it sleeps at many doorbells at once.
+/// `look` is the last look at header, licence, state and epoch. Behind full fences on both sides a declaration need not settle.
+///
+/// # Errors
+///
+/// Why it should not sleep: [`Slept::Ready`] or [`Slept::Forbidden`].
+pub fn go_to_sleep(
+    ctl: &CtlHead,
+    bits: u32,
+    heavy: Heavy,
+    park: &impl Park,
+    settled: Settled,
     [fresh, most]: Limits,
     mut look: impl FnMut() -> bool,
-) -> Slept {
+) -> Result<Sleep, Slept> {
     let seen = ctl.rings.seen();
     let (stood, limits) = match heavy {
-        Heavy::Never => return Slept::Forbidden,
+        Heavy::Never => return Err(Slept::Forbidden),
         Heavy::Full => {
-            let stood = ctl.sleepers.declare(READERS);
+            let stood = ctl.sleepers.declare(bits);
             full_fence();
             (stood, [None, most])
         }
         Heavy::Barrier => {
-            let stood = ctl.sleepers.declare(READERS);
+            let stood = ctl.sleepers.declare(bits);
             if !park.heavy() {
-                return Slept::Forbidden;
+                return Err(Slept::Forbidden);
             }
             (stood, [fresh, most])
         }
     };
     if look() {
-        return Slept::Ready;
+        return Err(Slept::Ready);
     }
     if heavy == Heavy::Barrier && !settled.relies(stood, seen) {
         (0..PAUSES).for_each(|_| relax());
         if look() {
-            return Slept::Ready;
+            return Err(Slept::Ready);
         }
     }
-    settled.sleep(stood, seen, limits, |limit| park.wait(ctl.rings.futex(), seen, READERS, limit));
-    Slept::Woken
+    Ok(settled.allows(stood, seen, limits))
 }
 
 /// Puts the producer to sleep until the cursors allow `wanted`, unless `look` finds the room at last.
@@ -234,7 +314,9 @@ pub fn sleep_for_room(
     if look() {
         return Slept::Ready;
     }
-    settled.sleep(stood, seen, limits, |limit| park.wait(ctl.room.futex(), seen, u32::MAX, limit));
+    let sleep = settled.allows(stood, seen, limits);
+    let passed = park.wait(ctl.room.futex(), seen, u32::MAX, sleep.limit);
+    settled.note(sleep, passed);
     Slept::Woken
 }
 
@@ -394,7 +476,7 @@ mod tests {
     fn a_readers_sleep_is_short_until_its_declaration_has_settled() {
         let (ctl, system) = (CtlHead::default(), Noted::default());
         let sleep = |settled: &mut Settled, limits| {
-            let slept = sleep_as_reader(&ctl, Heavy::Barrier, &system, settled, limits, || false);
+            let slept = sleep_as_reader(&ctl, READERS, Heavy::Barrier, &system, settled, limits, || false);
             assert_eq!(slept, Slept::Woken);
             let [(READERS, limit)] = system.waits.take()[..] else { panic!("no sleep of a reader") };
             limit
@@ -419,7 +501,7 @@ mod tests {
         assert_eq!(sleep(&mut settled, [FRESH, MOST]), FRESH);
         assert_eq!(sleep(&mut settled, [FRESH, MOST]), MOST);
         // Taken, and another reader has declared itself.
-        wake_readers(&ctl, &system);
+        wake_readers(&ctl, 1, &system);
         ctl.sleepers.declare(READERS);
         assert_eq!(sleep(&mut settled, [FRESH, MOST]), FRESH);
         assert_eq!(sleep(&mut settled, [FRESH, None]), None);
@@ -434,7 +516,7 @@ mod tests {
             let looked = Cell::new(false);
             let mut settled = Settled::default();
             let look = || looked.replace(true);
-            let slept = sleep_as_reader(&ctl, heavy, &system, &mut settled, [FRESH, None], look);
+            let slept = sleep_as_reader(&ctl, READERS, heavy, &system, &mut settled, [FRESH, None], look);
             assert_eq!(slept, Slept::Forbidden);
             assert!(!looked.get(), "a look without its fence says nothing");
             assert_eq!(system.waits.take(), []);
@@ -446,7 +528,7 @@ mod tests {
             let (ctl, system) = (CtlHead::default(), Noted::default());
             let mut settled = Settled::default();
             let mut sleep =
-                |news| sleep_as_reader(&ctl, heavy, &system, &mut settled, [FRESH, MOST], || news);
+                |news| sleep_as_reader(&ctl, READERS, heavy, &system, &mut settled, [FRESH, MOST], || news);
             assert_eq!(sleep(true), Slept::Ready);
             assert_eq!(system.waits.take(), []);
             assert_eq!(sleep(false), Slept::Woken);
@@ -464,7 +546,7 @@ mod tests {
             let (ctl, system, looks) = (CtlHead::default(), Noted::default(), Cell::new(0));
             let sleep = |settled: &mut Settled, news| {
                 let look = || looks.replace(looks.get() + 1) == news;
-                let slept = sleep_as_reader(&ctl, heavy, &system, settled, [FRESH, MOST], look);
+                let slept = sleep_as_reader(&ctl, READERS, heavy, &system, settled, [FRESH, MOST], look);
                 (slept, looks.replace(0))
             };
             let mut settled = Settled::default();
@@ -482,15 +564,51 @@ mod tests {
     #[test]
     fn declarations_that_somebody_else_took_are_asked_for_nothing() {
         let (ctl, system) = (CtlHead::default(), Noted::default());
-        assert_eq!(wake_readers(&ctl, &system), 0);
+        assert_eq!(wake_readers(&ctl, 1, &system), 0);
         assert_eq!(system.wakes.take(), []);
-        for bits in [READERS, 1 << 31, READERS | 1 << 5] {
+        for bits in [READERS, ANYONE, READERS | ANYONE | group_bit(5)] {
             ctl.sleepers.declare(bits);
-            assert_eq!(wake_readers(&ctl, &system), 1);
+            assert_eq!(wake_readers(&ctl, 1, &system), 1);
             assert_eq!(system.wakes.take(), [(u32::MAX, bits)]);
             assert_eq!(ctl.sleepers.peek(), 0);
         }
         wake_everyone(&ctl, &system);
         assert_eq!(system.wakes.take(), [(u32::MAX, u32::MAX)], "declared or not");
+    }
+
+    /// Of each group as many as there are records; and if so many were asleep, others may be, who will be looked for.
+    #[test]
+    fn groups_are_woken_by_the_record() {
+        let (ctl, system) = (CtlHead::default(), Noted::default());
+        let (first, last) = (group_bit(0), group_bit(GROUPS_MAX - 1));
+        ctl.sleepers.declare(READERS | first | last);
+        assert_eq!(wake_readers(&ctl, 1, &system), 3);
+        assert_eq!(system.wakes.take(), [(u32::MAX, READERS), (1, first), (1, last)]);
+        assert_eq!(ctl.sleepers.peek(), first | last, "one of each woke, as was asked for");
+        assert_eq!(wake_readers(&ctl, 4, &system), 2);
+        assert_eq!(system.wakes.take(), [(4, first), (4, last)]);
+        assert_eq!(ctl.sleepers.peek(), 0, "not so many slept");
+        ctl.sleepers.declare(first);
+        assert_eq!(wake_readers(&ctl, 1 << 40, &system), 1);
+        assert_eq!(system.wakes.take(), [(u32::MAX, first)]);
+    }
+
+    /// One worker of one group, for a record that was given back; nobody else is disturbed, and nobody asked for nothing.
+    #[test]
+    fn a_record_that_was_given_back_wakes_one_of_its_group() {
+        let (ctl, system) = (CtlHead::default(), Noted::default());
+        let others = READERS | group_bit(2);
+        ctl.sleepers.declare(others);
+        assert_eq!(wake_worker(&ctl, 1, &system), 0);
+        assert_eq!((system.wakes.take(), ctl.rings.seen()), (Vec::new(), 0));
+        ctl.sleepers.declare(group_bit(1));
+        assert_eq!(wake_worker(&ctl, 1, &system), 1);
+        assert_eq!((system.wakes.take(), ctl.rings.seen()), (std::vec![(1, group_bit(1))], 1));
+        assert_eq!(ctl.sleepers.peek(), others | group_bit(1));
+        // Who cannot say for what it sleeps is woken with all others of the group.
+        ctl.sleepers.declare(ANYONE);
+        assert_eq!(wake_worker(&ctl, 1, &system), 1);
+        assert_eq!(system.wakes.take(), [(u32::MAX, group_bit(1) | ANYONE)]);
+        assert_eq!(ctl.sleepers.peek(), others);
     }
 }

@@ -60,6 +60,18 @@ macro_rules! meddled {
                 before_load(core::ptr::from_ref(self).addr());
                 self.0.swap(value, order)
             }
+
+            #[allow(dead_code)]
+            pub(crate) fn compare_exchange(
+                &self,
+                current: $int,
+                new: $int,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<$int, $int> {
+                before_load(core::ptr::from_ref(self).addr());
+                self.0.compare_exchange(current, new, success, failure)
+            }
         }
     };
 }
@@ -78,15 +90,9 @@ impl AtomicU32 {
         self.0.fetch_add(value, order)
     }
 
-    pub(crate) fn compare_exchange(
-        &self,
-        current: u32,
-        new: u32,
-        success: Ordering,
-        failure: Ordering,
-    ) -> Result<u32, u32> {
+    pub(crate) fn fetch_and(&self, value: u32, order: Ordering) -> u32 {
         before_load(core::ptr::from_ref(self).addr());
-        self.0.compare_exchange(current, new, success, failure)
+        self.0.fetch_and(value, order)
     }
 
     pub(crate) fn as_ptr(&self) -> *mut u32 {

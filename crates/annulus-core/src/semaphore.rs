@@ -32,8 +32,8 @@
 
 use core::time::Duration;
 
-use crate::doorbell::{Park, READERS};
-use crate::layout::{CtlHead, Slot};
+use crate::doorbell::{Park, READERS, group_bit};
+use crate::layout::{CtlHead, GROUPS_MAX, Slot};
 use crate::sync::FutexWord;
 use crate::words::{Asleep, Plain64};
 
@@ -95,18 +95,24 @@ pub struct ReaderSemaphores<'a, S> {
     pub system: S,
 }
 
+/// The bit of a slot's owner among the sleepers.
+fn bit_of(slot: &Slot) -> u32 {
+    match slot.group.glance() {
+        group @ 1..=GROUPS_MAX => group_bit(group - 1),
+        // A reader's, or what no worker says.
+        _ => READERS,
+    }
+}
+
 impl<S: Semaphores> Park for ReaderSemaphores<'_, S> {
     fn wait(&self, word: &FutexWord, seen: u32, bits: u32, timeout: Option<Duration>) -> bool {
-        let own = self.own.and_then(|i| self.slots.get(i)).filter(|_| bits & READERS != 0);
+        let own = self.own.and_then(|i| self.slots.get(i)).filter(|slot| bits & bit_of(slot) != 0);
         own.is_some_and(|slot| wait(&self.system, &slot.asleep, &slot.semaphore, word, seen, timeout))
     }
 
-    /// Posts to at most `count` of the slots that declared themselves asleep, if `bits` has [`READERS`];
+    /// Posts to at most `count` of the slots that declared themselves asleep, and whose bit is one of `bits`;
     /// returns to how many. All bits mean everyone, so also those whose declaration another waker has taken.
     fn wake(&self, _: &FutexWord, count: u32, bits: u32) -> u32 {
-        if bits & READERS == 0 {
-            return 0;
-        }
         let take = if bits == u32::MAX { Asleep::take_again } else { Asleep::take };
         Asleep::before_looking();
         let mut posted = 0;
@@ -114,7 +120,7 @@ impl<S: Semaphores> Park for ReaderSemaphores<'_, S> {
             if posted == count {
                 break;
             }
-            if take(&slot.asleep) {
+            if bits & bit_of(slot) != 0 && take(&slot.asleep) {
                 self.system.post(&slot.semaphore);
                 posted += 1;
             }

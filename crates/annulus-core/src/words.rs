@@ -396,6 +396,18 @@ impl Sleepers {
         point("Sleepers::take");
         self.0.swap(0, Ordering::Relaxed)
     }
+
+    /// Takes some of the bits, those that were set: the others are not for this waker.
+    pub fn take_some(&self, bits: u32) -> u32 {
+        point("Sleepers::take_some");
+        self.0.fetch_and(!bits, Ordering::Relaxed) & bits
+    }
+
+    /// Set again by the waker of some of a group, after the wake: others may be asleep, and do not know of it.
+    pub fn leave(&self, bits: u32) {
+        point("Sleepers::leave");
+        self.0.fetch_or(bits, Ordering::Relaxed);
+    }
 }
 
 word! {

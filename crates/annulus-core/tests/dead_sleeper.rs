@@ -191,7 +191,7 @@ fn dead_waker(wake: fn(&CtlHead)) {
 fn a_producer_that_died_before_the_wake_leaves_nobody_asleep() {
     model(1100, || {
         dead_waker(|ctl| {
-            wake_readers(ctl, &Dead);
+            wake_readers(ctl, 1, &Dead);
         });
     });
 }

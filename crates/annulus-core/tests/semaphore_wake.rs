@@ -134,7 +134,7 @@ fn publish_and_wake(ring: &Ring, writer: &mut Writer, mock: &Mock, light: Light)
         }
     }
     if someone_sleeps(shared.ctl, light) {
-        wake_readers(shared.ctl, &readers(ring, None, mock));
+        wake_readers(shared.ctl, 1, &readers(ring, None, mock));
     }
 }
 
@@ -332,7 +332,7 @@ fn dead_waker(wake: fn(&CtlHead, &ReaderSemaphores<'_, Dead>)) {
 fn a_semaphore_that_a_dead_waker_did_not_post_to_is_posted_to_by_the_next() {
     model(120, || {
         dead_waker(|ctl, park| {
-            wake_readers(ctl, park);
+            wake_readers(ctl, 1, park);
         });
     });
 }

@@ -11,7 +11,7 @@ mod common;
 mod sleeping;
 
 use annulus_core::doorbell::{
-    Heavy, Light, Park, Settled, Slept, after_release, has_turned, sleep_as_reader, stop_waiting,
+    Heavy, Light, Park, READERS, Settled, Slept, after_release, has_turned, sleep_as_reader, stop_waiting,
 };
 use annulus_core::reader::{Look, Reader};
 use annulus_core::sync::FutexWord;
@@ -82,7 +82,8 @@ fn take(ring: &Ring, reader: &Reader, park: &impl Park) {
             Look::Empty => {
                 let news = || reader.is_ready(&shared) || has_turned(shared.producer, FIRST);
                 let limits = [FRESH, None];
-                let slept = sleep_as_reader(shared.ctl, Heavy::Barrier, park, &mut settled, limits, news);
+                let slept =
+                    sleep_as_reader(shared.ctl, READERS, Heavy::Barrier, park, &mut settled, limits, news);
                 assert_ne!(slept, Slept::Forbidden);
             }
             Look::Lost => panic!("lost"),
@@ -90,11 +91,11 @@ fn take(ring: &Ring, reader: &Reader, park: &impl Park) {
     }
 }
 
-fn readers<const READERS: usize>(records: u64, signals: u32) {
-    let ring = Arc::new(Ring::of(64, READERS));
+fn readers<const COUNT: usize>(records: u64, signals: u32) {
+    let ring = Arc::new(Ring::of(64, COUNT));
     let (futex, time) = (Arc::new(Futex::default()), Arc::new(Time::default()));
     let mut writer = open(&ring);
-    let readers: [_; READERS] = std::array::from_fn(|slot| {
+    let readers: [_; COUNT] = std::array::from_fn(|slot| {
         let (ring, futex, time, reader) = (ring.clone(), futex.clone(), time.clone(), join(&ring, slot));
         thread::spawn(move || {
             let park = Unfenced { futex: &futex, time: &time, signals: Cell::new(signals) };
@@ -150,7 +151,9 @@ fn a_declaration_behind_a_bell_that_has_moved_is_another() {
             let ring = ring.clone();
             thread::spawn(move || {
                 let (ctl, limits) = (ring.shared().ctl, [FRESH, None]);
-                sleep_as_reader(ctl, Heavy::Barrier, &Dead, &mut Settled::default(), limits, || false)
+                sleep_as_reader(ctl, READERS, Heavy::Barrier, &Dead, &mut Settled::default(), limits, || {
+                    false
+                })
             })
         };
         time.at_once(|| writer.publish(&ring.shared(), &[]).unwrap());

@@ -92,7 +92,7 @@ impl World {
     fn wake(&self) {
         let shared = self.ring.shared();
         if someone_sleeps(shared.ctl, Light::Full) {
-            wake_readers(shared.ctl, &Bell(&self.park));
+            wake_readers(shared.ctl, 1, &Bell(&self.park));
         }
     }
 

@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use annulus_core::doorbell::{Heavy, Settled, Slept, after_release, has_turned, sleep_as_reader, when_empty};
+use annulus_core::doorbell::{
+    Heavy, READERS, Settled, Slept, after_release, has_turned, sleep_as_reader, when_empty,
+};
 use annulus_core::history::{Damaged, Resume};
 use annulus_core::ladder::Waiting;
 use annulus_core::layout::{Identity, Slot};
@@ -355,9 +357,10 @@ impl Copier {
             let bell = ReaderBell::at(&seat.memory, seat.slot);
             let limits = [FIRST_SLEEP, left].map(Some);
             let mut settled = self.settled;
-            let slept = sleep_as_reader(seat.memory.ctl(), self.heavy, &bell, &mut settled, limits, || {
-                self.has_news()
-            });
+            let slept =
+                sleep_as_reader(seat.memory.ctl(), READERS, self.heavy, &bell, &mut settled, limits, || {
+                    self.has_news()
+                });
             self.settled = settled;
             match slept {
                 Slept::Woken => seat.slot().sleeps.count(1),

@@ -350,7 +350,7 @@ impl Producer {
             self.writer.stamp(&room, self.memory.shared(), stamp);
         }
         self.writer.commit(room, self.memory.shared(), len);
-        self.ring_bell();
+        self.ring_bell(1);
     }
 
     fn flush(&mut self, batch: Batch) -> u64 {
@@ -359,7 +359,7 @@ impl Producer {
         }
         let sent = self.writer.flush(batch, self.memory.shared());
         if sent > 0 {
-            self.ring_bell();
+            self.ring_bell(sent);
         }
         sent
     }
@@ -369,15 +369,15 @@ impl Producer {
     fn publish(&mut self, payload: &[u8]) -> Result<(), Refusal> {
         approach(self.memory.ctl());
         self.writer.publish(self.memory.shared(), payload)?;
-        self.ring_bell();
+        self.ring_bell(1);
         Ok(())
     }
 
     /// Wakes readers if any sleeps: after each publication.
     #[inline]
-    fn ring_bell(&self) {
+    fn ring_bell(&self, records: u64) {
         if someone_sleeps(self.memory.ctl(), self.light) {
-            wake_readers(self.memory.ctl(), &ReaderBell::of(&self.memory));
+            wake_readers(self.memory.ctl(), records, &ReaderBell::of(&self.memory));
             self.memory.head().producer.count(Counter::Wakes, 1);
         }
     }
@@ -406,7 +406,7 @@ impl Producer {
         });
         match outcome {
             Ok(()) => {
-                self.ring_bell();
+                self.ring_bell(1);
                 Ok(())
             }
             Err(Refusal::Full(full)) => Err(TrySendError::Full(behind(full))),
@@ -427,7 +427,7 @@ impl Producer {
         });
         match outcome {
             Ok(()) => {
-                self.ring_bell();
+                self.ring_bell(1);
                 Ok(())
             }
             Err(Refusal::Full(full)) => Err(SendTimeoutError::TimedOut(behind(full))),

@@ -4,7 +4,9 @@ use std::cell::Cell;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use annulus_core::doorbell::{Heavy, Settled, Slept, after_release, has_turned, sleep_as_reader, when_empty};
+use annulus_core::doorbell::{
+    Heavy, READERS, Settled, Slept, after_release, has_turned, sleep_as_reader, when_empty,
+};
 use annulus_core::history::Start;
 use annulus_core::ladder::Waiting;
 use annulus_core::layout::{FenceMode, Identity, Slot};
@@ -359,7 +361,8 @@ impl Subscriber {
         let bell = ReaderBell::at(&self.memory, self.slot);
         let limits = [FIRST_SLEEP, timeout].map(Some);
         let mut settled = self.settled.get();
-        let slept = sleep_as_reader(ctl, self.heavy.get(), &bell, &mut settled, limits, || self.has_news());
+        let slept =
+            sleep_as_reader(ctl, READERS, self.heavy.get(), &bell, &mut settled, limits, || self.has_news());
         self.settled.set(settled);
         match slept {
             Slept::Woken => self.slot().sleeps.count(1),

@@ -14,8 +14,8 @@ pub const SLOT_BYTES: usize = 256;
 pub const GROUP_HEAD_BYTES: usize = 512;
 /// Most subscribers a ring may allow.
 pub const SLOTS_MAX: u32 = 4096;
-/// Most groups: bit 0 of the sleepers is the readers'.
-pub const GROUPS_MAX: u32 = 31;
+/// Most groups: bit 0 of the sleepers is the readers', bit 31 that of those who wait at many doorbells.
+pub const GROUPS_MAX: u32 = 30;
 /// Words in a group's claim table unless asked otherwise.
 pub const CLAIM_WORDS_DEFAULT: u32 = 1024;
 

@@ -2,7 +2,7 @@
 //! plain stress otherwise.
 #![allow(dead_code, unused_imports, unreachable_pub)] // each test binary uses its part
 
-use annulus_core::doorbell::{Heavy, Park, Settled, Slept, sleep_as_reader};
+use annulus_core::doorbell::{Heavy, Park, READERS, Settled, Slept, sleep_as_reader};
 use annulus_core::layout::{CtlHead, ProducerPage, Slot};
 use annulus_core::memory::{Block, BlockWord, Shared};
 use annulus_core::reader::Pins;
@@ -118,7 +118,7 @@ pub fn relax() {
 
 /// A reader's sleep, once, without a limit that could save it from a wake that was lost.
 pub fn asleep(ctl: &CtlHead, heavy: Heavy, park: &impl Park, look: impl FnMut() -> bool) -> Slept {
-    sleep_as_reader(ctl, heavy, park, &mut Settled::default(), [None; 2], look)
+    sleep_as_reader(ctl, READERS, heavy, park, &mut Settled::default(), [None; 2], look)
 }
 
 /// A stand-in for the kernel in plain stress: what futex(2) says, with one lock for all words. No deadlines, so

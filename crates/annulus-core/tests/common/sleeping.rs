@@ -64,7 +64,7 @@ pub fn ring_bell(ring: &Ring, park: &impl Park, light: Light) -> bool {
     let ctl = ring.shared().ctl;
     let rings = someone_sleeps(ctl, light);
     if rings {
-        wake_readers(ctl, park);
+        wake_readers(ctl, 1, park);
     }
     rings
 }
