@@ -7,7 +7,7 @@ use annulus_core::history::{Resume, Start};
 use annulus_core::layout::{CTL_HEAD_BYTES, PRODUCER_PAGE_OFFSET, RECORDS_OFFSET_MIN, SLOT_BYTES};
 use annulus_core::shape::{Align, Shape};
 use annulus_core::words::NO_CURSOR;
-use annulus_core::writer::{Refusal, Writer};
+use annulus_core::writer::{Refusal, Who, Writer};
 
 use crate::input::Input;
 use crate::meddler::{self, Change, Place};
@@ -128,9 +128,11 @@ impl Table<'_> {
     fn judge<T>(&self, answer: &Result<T, Refusal>) {
         let Err(Refusal::Full(full)) = answer else { return };
         let tail = self.writer.tail();
-        assert!(full.behind <= CAPACITY && full.slot < SLOTS, "{full:?}");
+        // There are no groups.
+        let Who::Slot(slot) = full.who else { panic!("{full:?}") };
+        assert!(full.behind <= CAPACITY && slot < SLOTS, "{full:?}");
         if self.quiet && full.behind > 0 {
-            let cursor = self.ring.shared().slots[full.slot as usize].cursor.glance();
+            let cursor = self.ring.shared().slots[slot as usize].cursor.glance();
             assert_eq!(Some(full.behind), tail.checked_sub(cursor), "{full:?} for the cursor {cursor}");
         }
     }

@@ -6,7 +6,7 @@ use annulus_core::memory::Memory;
 use annulus_core::reader::JoinFailed;
 use annulus_core::shape::{Align, Shape};
 use annulus_core::words::NO_CURSOR;
-use annulus_core::writer::{Full, Refusal, Writer};
+use annulus_core::writer::{Full, Refusal, Who, Writer};
 
 use crate::input::Input;
 use crate::model::Model;
@@ -171,7 +171,7 @@ impl<R: Ring> Table<'_, R> {
         let end = start + shape.need(len + shape.prefix());
         let (wanted, floor) = ((end + 8).saturating_sub(shape.capacity()), self.floor());
         if wanted > floor.min(self.model.tail) {
-            return Err(Refusal::Full(Full { slot: 0, behind: self.model.tail - floor, wanted }));
+            return Err(Refusal::Full(Full { who: Who::Slot(0), behind: self.model.tail - floor, wanted }));
         }
         Ok(end)
     }
@@ -183,7 +183,9 @@ impl<R: Ring> Table<'_, R> {
             (Err(Refusal::Full(got)), Err(Refusal::Full(expected))) => {
                 assert_eq!((got.behind, got.wanted), (expected.behind, expected.wanted));
                 let shared = self.ring.shared();
-                let blamed = shared.slots[got.slot as usize].cursor.glance();
+                // There are no groups.
+                let Who::Slot(slot) = got.who else { panic!("{got:?}") };
+                let blamed = shared.slots[slot as usize].cursor.glance();
                 assert!(got.behind == 0 || blamed == self.model.tail - got.behind, "{got:?} blames {blamed}");
                 Some(got.wanted + self.model.shape.capacity() - 8)
             }

@@ -81,6 +81,8 @@ impl Ring for Mapped {
                 producer: &head.producer,
                 ctl: self.ctl.base().cast::<CtlHead>().as_ref(),
                 slots: std::slice::from_raw_parts(first.as_ptr(), self.slots as usize),
+                groups: &[],
+                claims: &[],
                 records: Mirror::new(self.data.base().add(HEAD).as_ptr(), self.capacity),
             }
         }
@@ -132,7 +134,14 @@ impl Heap {
 
 impl Ring for Heap {
     fn shared(&self) -> Shared<'_, impl Memory> {
-        Shared { producer: &self.producer, ctl: &self.ctl, slots: &self.slots, records: self.records() }
+        Shared {
+            producer: &self.producer,
+            ctl: &self.ctl,
+            slots: &self.slots,
+            groups: &[],
+            claims: &[],
+            records: self.records(),
+        }
     }
 
     fn borrow(&self, held: Held) -> Vec<u8> {

@@ -164,15 +164,16 @@ pub fn wake_readers(ctl: &CtlHead, published: u64, park: &impl Park) -> u32 {
     wake_declared(ctl, declared, published, park)
 }
 
-/// Wakes one worker of a group, if one sleeps, for a record that was given back.
-pub fn wake_worker(ctl: &CtlHead, group: u32, park: &impl Park) -> u32 {
+/// Wakes as many workers of a group as there are `records` for them to look at, of those that sleep: after records were given back,
+/// or done that others wait for.
+pub fn wake_workers(ctl: &CtlHead, group: u32, records: u64, park: &impl Park) -> u32 {
     full_fence();
     if ctl.sleepers.peek() & (group_bit(group) | ANYONE) == 0 {
         return 0;
     }
     let declared = ctl.sleepers.take_some(group_bit(group) | ANYONE);
     ctl.rings.move_on();
-    wake_declared(ctl, declared, 1, park)
+    wake_declared(ctl, declared, records, park)
 }
 
 /// Wakes those whose declarations were taken, behind the bell's move.
@@ -599,15 +600,15 @@ mod tests {
         let (ctl, system) = (CtlHead::default(), Noted::default());
         let others = READERS | group_bit(2);
         ctl.sleepers.declare(others);
-        assert_eq!(wake_worker(&ctl, 1, &system), 0);
+        assert_eq!(wake_workers(&ctl, 1, 1, &system), 0);
         assert_eq!((system.wakes.take(), ctl.rings.seen()), (Vec::new(), 0));
         ctl.sleepers.declare(group_bit(1));
-        assert_eq!(wake_worker(&ctl, 1, &system), 1);
+        assert_eq!(wake_workers(&ctl, 1, 1, &system), 1);
         assert_eq!((system.wakes.take(), ctl.rings.seen()), (std::vec![(1, group_bit(1))], 1));
         assert_eq!(ctl.sleepers.peek(), others | group_bit(1));
         // Who cannot say for what it sleeps is woken with all others of the group.
         ctl.sleepers.declare(ANYONE);
-        assert_eq!(wake_worker(&ctl, 1, &system), 1);
+        assert_eq!(wake_workers(&ctl, 1, 1, &system), 1);
         assert_eq!(system.wakes.take(), [(u32::MAX, group_bit(1) | ANYONE)]);
         assert_eq!(ctl.sleepers.peek(), others);
     }

@@ -261,14 +261,14 @@ pub(crate) mod tests {
     use super::*;
     use crate::header::encode;
     use crate::join::{JoinFailed, join};
-    use crate::layout::{CtlHead, Slot};
+    use crate::layout::{CtlHead, GroupHead, Slot};
     use crate::meddle::tests::meddled;
     use crate::memory::{Block, BlockWord, Shared};
     use crate::observer::{Observer, Sight};
     use crate::reader::{Look, Reader};
     use crate::shape::{Align, CAPACITY_MAX, CHUNKS};
-    use crate::words::{Header, NOWHERE};
-    use crate::writer::{Full, Refusal, Writer};
+    use crate::words::{ClaimWord, Header, NOWHERE};
+    use crate::writer::{Full, Refusal, Who, Writer};
 
     /// A ring on the heap, and what was published in it.
     pub(crate) struct Ring {
@@ -277,6 +277,8 @@ pub(crate) mod tests {
         pub(crate) slots: Vec<Slot>,
         ctl: Box<CtlHead>,
         words: Vec<BlockWord>,
+        pub(crate) groups: Vec<GroupHead>,
+        pub(crate) claims: Vec<ClaimWord>,
         /// Where each record is, by sequence.
         pub(crate) places: BTreeMap<u64, u64>,
     }
@@ -291,10 +293,19 @@ pub(crate) mod tests {
                 shape,
                 page: Box::default(),
                 slots: (0..slots).map(|_| Slot::default()).collect(),
+                groups: Vec::new(),
+                claims: Vec::new(),
                 ctl: Box::default(),
                 words: (0..shape.capacity() / 8).map(|_| BlockWord::default()).collect(),
                 places: BTreeMap::new(),
             }
+        }
+
+        /// The same ring with places for groups, each with so many claim words.
+        pub(crate) fn with_groups(mut self, groups: usize, claim_words: usize) -> Ring {
+            self.groups = (0..groups).map(|_| GroupHead::default()).collect();
+            self.claims = (0..groups * claim_words).map(|_| ClaimWord::default()).collect();
+            self
         }
 
         pub(crate) fn shared(&self) -> Shared<'_, Block<'_>> {
@@ -302,14 +313,16 @@ pub(crate) mod tests {
                 producer: &self.page,
                 ctl: &self.ctl,
                 slots: &self.slots,
+                groups: &self.groups,
+                claims: &self.claims,
                 records: Block::new(&self.words).unwrap(),
             }
         }
 
         /// The same, with an account of how many words were asked for, and an end to that.
         pub(crate) fn asked<'a>(&'a self, words: &'a Cell<u64>, most: u64) -> Shared<'a, Asked<'a>> {
-            let Shared { producer, ctl, slots, records } = self.shared();
-            Shared { producer, ctl, slots, records: Asked { records, words, most } }
+            let Shared { producer, ctl, slots, groups, claims, records } = self.shared();
+            Shared { producer, ctl, slots, groups, claims, records: Asked { records, words, most } }
         }
 
         pub(crate) fn view(&self) -> View<'_, Block<'_>> {
@@ -416,7 +429,14 @@ pub(crate) mod tests {
         }
 
         pub(crate) fn shared(&self) -> Shared<'_, &Vast> {
-            Shared { producer: &self.page, ctl: &self.ctl, slots: &self.slot, records: self }
+            Shared {
+                producer: &self.page,
+                ctl: &self.ctl,
+                slots: &self.slot,
+                groups: &[],
+                claims: &[],
+                records: self,
+            }
         }
 
         /// Whether the record of this sequence is there.
@@ -656,7 +676,7 @@ pub(crate) mod tests {
         // As one that has announced it, and was refused by who joined in between.
         ring.page.lease.preset(writer.tail() + 4096);
         for wish in [Wish::Oldest, Wish::AtMost(3), Wish::Tail] {
-            let spot = join(&ring.shape, &ring.shared(), &ring.slots[1], wish);
+            let spot = join(&ring.shape, &ring.shared(), &ring.slots[1].cursor, wish);
             assert_eq!(spot, Ok(Spot { position: writer.tail(), sequence: writer.sequence() }), "{wish:?}");
         }
     }
@@ -673,7 +693,10 @@ pub(crate) mod tests {
         let before = (ring.page.lease.glance(), ring.page.licence.glance());
         for _ in 0..3 {
             let large = ring.publish(&mut writer, ring.shape.max_len() as usize);
-            assert!(matches!(large, Err(Refusal::Full(Full { slot: 0, behind: 320, .. }))), "{large:?}");
+            assert!(
+                matches!(large, Err(Refusal::Full(Full { who: Who::Slot(0), behind: 320, .. }))),
+                "{large:?}"
+            );
             assert_eq!((ring.page.lease.glance(), ring.page.licence.glance()), before);
         }
         let late = Reader::join(ring.shape, &ring.shared(), &ring.slots[1], Start::Last(20)).unwrap();
@@ -695,7 +718,7 @@ pub(crate) mod tests {
         writer.extend(&ring.shared(), writer.tail() + 100).unwrap();
         let _late = Reader::join(ring.shape, &ring.shared(), &ring.slots[1], Start::Oldest).unwrap();
         let refused = writer.claim(&ring.shared(), 900);
-        assert!(matches!(refused, Err(Refusal::Full(Full { slot: 1, .. }))));
+        assert!(matches!(refused, Err(Refusal::Full(Full { who: Who::Slot(1), .. }))));
         ring.slots[1].vacate();
         // More than is needed is asked for, but not over what is retained.
         writer.extend(&ring.shared(), 1000).unwrap();
@@ -777,10 +800,10 @@ pub(crate) mod tests {
             |vast| {
                 tail(&vast.shape, &vast.shared().view()).map_err(|Damaged(what)| JoinFailed::Damaged(what))
             },
-            |vast| join(&vast.shape, &vast.shared(), &vast.slot[0], Wish::Tail),
-            |vast| join(&vast.shape, &vast.shared(), &vast.slot[0], Wish::Oldest),
+            |vast| join(&vast.shape, &vast.shared(), &vast.slot[0].cursor, Wish::Tail),
+            |vast| join(&vast.shape, &vast.shared(), &vast.slot[0].cursor, Wish::Oldest),
             // Nothing that has an anchor: the record after the next.
-            |vast| join(&vast.shape, &vast.shared(), &vast.slot[0], Wish::AtMost(vast.base + 7)),
+            |vast| join(&vast.shape, &vast.shared(), &vast.slot[0].cursor, Wish::AtMost(vast.base + 7)),
         ];
         for (verb, base) in verbs.iter().flat_map(|verb| [0, (1 << 32) - 3].map(|base| (verb, base))) {
             for more in [1, 2, NEAR, NEAR + 1, 1 << 31, (1 << 32) - 5, 1 << 32, (1 << 32) + 1, 1 << 35] {
@@ -866,7 +889,7 @@ pub(crate) mod tests {
         for bad in [1, 7 << 32, encode(1, 8) | 1 << 30] {
             ring.shared().records.word(writer.tail()).prepare(bad);
             assert_eq!(tail(&ring.shape, &ring.view()), Err(Damaged("header")));
-            let joined = join(&ring.shape, &ring.shared(), &ring.slots[0], Wish::Tail);
+            let joined = join(&ring.shape, &ring.shared(), &ring.slots[0].cursor, Wish::Tail);
             assert_eq!(joined, Err(JoinFailed::Damaged("header")));
         }
     }

@@ -10,10 +10,10 @@
 //! grants, or the joiner sees the announcement and chooses a newer boundary. On a ring that evicts, the producer may
 //! go on over a cursor that it has seen: so the licence is validated once more after the last look at the boundary.
 
-use crate::history::{Damaged, Spot, TRIES, Wish, find, is_boundary, sequence_at};
-use crate::layout::Slot;
+use crate::history::{Damaged, Spot, Start, TRIES, Wish, find, is_boundary, sequence_at};
 use crate::memory::{Memory, Shared};
 use crate::shape::{CHUNKS, Shape};
+use crate::words::Cursor;
 
 /// Why joining did not succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,12 +27,34 @@ pub enum JoinFailed {
     },
 }
 
-/// Joins at a boundary, with a slot whose lock the caller holds. Once it has returned, nothing from there on is
+/// Joins where a start says, with a cursor that the caller alone may store. Returns the boundary, and the first sequence that is wanted.
+pub(crate) fn enter<M: Memory>(
+    shape: &Shape,
+    shared: &Shared<'_, M>,
+    cursor: &Cursor,
+    start: Start,
+) -> Result<(Spot, u64), JoinFailed> {
+    let mut published = shared.producer.published.look();
+    loop {
+        let (wish, first) = start.wish(published);
+        let spot = join(shape, shared, cursor, wish)?;
+        match start {
+            // It was still to come, and has been published meanwhile: it is looked for among the past now, once.
+            Start::Sequence(n) if spot.sequence > n && wish == Wish::Tail => published = spot.sequence,
+            Start::Sequence(n) if spot.sequence > n => {
+                return Err(JoinFailed::Gone { oldest: spot.sequence });
+            }
+            _ => return Ok((spot, first)),
+        }
+    }
+}
+
+/// Joins at a boundary, with a cursor that the caller alone may store. Once it has returned, nothing from there on is
 /// overwritten before the cursor moves.
 pub(crate) fn join<M: Memory>(
     shape: &Shape,
     shared: &Shared<'_, M>,
-    slot: &Slot,
+    cursor: &Cursor,
     wish: Wish,
 ) -> Result<Spot, JoinFailed> {
     let (view, page) = (shared.view(), shared.producer);
@@ -47,7 +69,7 @@ pub(crate) fn join<M: Memory>(
         if !is_boundary(shape, position) {
             return Err(JoinFailed::Damaged("tail"));
         }
-        slot.cursor.join(position);
+        cursor.join(position);
         // Either the producer saw the cursor before it granted, or its wish is seen here.
         let lease = page.lease.look();
         if lease > position + shape.capacity() {
@@ -137,8 +159,9 @@ mod tests {
                 let happens: Cell<Option<&dyn Fn()>> = Cell::new(Some(&goes_on));
                 let heap = ring.shared();
                 let records = Meanwhile { records: heap.records, happens: &happens };
-                let shared = Shared { producer: heap.producer, ctl: heap.ctl, slots: heap.slots, records };
-                let spot = join(&ring.shape, &shared, &ring.slots[0], Wish::Tail).unwrap();
+                let Shared { producer, ctl, slots, groups, claims, .. } = heap;
+                let shared = Shared { producer, ctl, slots, groups, claims, records };
+                let spot = join(&ring.shape, &shared, &ring.slots[0].cursor, Wish::Tail).unwrap();
                 let tail = [writer.borrow().tail(), writer.borrow().sequence()];
                 // The place it chose first, if that can still be read; else the next one it chose.
                 if heap.producer.licence.glance() <= spot.position + 1024 && spot.position < tail[0] {
@@ -156,7 +179,7 @@ mod tests {
         let ring = Ring::new(1024, 1);
         let mut writer = Writer::create(ring.shape, &ring.shared(), 0, 0, 0);
         publish(&ring, &mut writer, 8);
-        let join = || join(&ring.shape, &ring.shared(), &ring.slots[0], Wish::Tail);
+        let join = || join(&ring.shape, &ring.shared(), &ring.slots[0].cursor, Wish::Tail);
         for tail in [4, 17, NO_CURSOR, NO_CURSOR - 7, u64::MAX - 1024] {
             ring.page.tail.preset(tail);
             assert_eq!(join(), Err(JoinFailed::Damaged("tail")));

@@ -14,10 +14,12 @@ compile_error!("annulus needs a 64-bit target: its positions are 64-bit atomics 
 #[cfg(any(loom, annulus_faults, fuzzing, test))]
 extern crate std;
 
+pub mod claim;
 #[cfg(not(loom))]
 mod copy;
 pub mod doorbell;
 pub mod fault;
+pub mod group;
 pub mod header;
 pub mod history;
 mod join;
@@ -34,4 +36,5 @@ pub mod slots;
 pub mod sync;
 mod takeover;
 pub mod words;
+pub mod worker;
 pub mod writer;

@@ -9,12 +9,13 @@ use core::ptr::NonNull;
 
 #[cfg(not(loom))]
 use crate::copy::{copy_in, copy_out};
+use crate::group::Group;
 #[cfg(not(loom))]
 use crate::header::HEADER_BYTES;
-use crate::layout::{CtlHead, ProducerPage, Slot};
-use crate::words::Header;
+use crate::layout::{CtlHead, GroupHead, ProducerPage, Slot};
 #[cfg(not(loom))]
 use crate::words::mirror_fence;
+use crate::words::{ClaimWord, Header};
 
 /// Record space of some capacity, a power of two, addressed by position.
 pub trait Memory: Copy {
@@ -213,6 +214,10 @@ pub struct Shared<'a, M> {
     pub ctl: &'a CtlHead,
     /// As many as the identity says.
     pub slots: &'a [Slot],
+    /// As many as the identity says.
+    pub groups: &'a [GroupHead],
+    /// The groups' claim tables, one after another, each a power of two long.
+    pub claims: &'a [ClaimWord],
     /// The records.
     pub records: M,
 }
@@ -222,5 +227,18 @@ impl<'a, M: Copy> Shared<'a, M> {
     #[inline]
     pub fn view(&self) -> View<'a, M> {
         View { producer: self.producer, records: self.records }
+    }
+
+    /// A group's words.
+    pub fn group(&self, group: u32) -> Option<Group<'a>> {
+        let head = self.groups.get(group as usize)?;
+        let words = self.claims.len() / self.groups.len();
+        Some(Group::new(head, &self.claims[group as usize * words..][..words]))
+    }
+
+    /// All groups with their numbers, whether or not they are anybody's.
+    pub fn all_groups(&self) -> impl Iterator<Item = (u32, Group<'a>)> {
+        let shared = *self;
+        (0..self.groups.len() as u32).filter_map(move |g| shared.group(g).map(|group| (g, group)))
     }
 }

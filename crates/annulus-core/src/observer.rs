@@ -114,7 +114,8 @@ impl Observer {
         start: Start,
     ) -> Result<Observer, JoinFailed> {
         let view = shared.view();
-        let mut observer = Observer::placed(shape, &view, start, |wish| join(&shape, shared, slot, wish))?;
+        let mut observer =
+            Observer::placed(shape, &view, start, |wish| join(&shape, shared, &slot.cursor, wish))?;
         let _ = observer.look(&view);
         observer.hold(slot);
         Ok(observer)
@@ -272,7 +273,7 @@ impl Observer {
             Resume::Newest => Wish::Tail,
         };
         self.go_on(|shape| {
-            join(shape, shared, slot, wish).map_err(|failed| match failed {
+            join(shape, shared, &slot.cursor, wish).map_err(|failed| match failed {
                 JoinFailed::Damaged(what) => Damaged(what),
                 JoinFailed::Gone { .. } => Damaged("anchor"),
             })
@@ -393,7 +394,7 @@ mod tests {
     use crate::history::tests::{Ring, Vast, beginnings};
     use crate::layout::RingState;
     use crate::shape::Align;
-    use crate::writer::{Full, Refusal, Writer};
+    use crate::writer::{Full, Refusal, Who, Writer};
 
     /// Takes the next record; its sequence.
     fn take(ring: &Ring, observer: &mut Observer) -> Option<u64> {
@@ -855,7 +856,7 @@ mod tests {
                 break refused;
             }
         };
-        assert!(matches!(refused, Refusal::Full(Full { slot: 0, .. })));
+        assert!(matches!(refused, Refusal::Full(Full { who: Who::Slot(0), .. })));
         let end = writer.tail() + 16;
         assert_eq!(writer.evict(&ring.shared(), end), Ok(1));
         assert_eq!(writer.evict(&ring.shared(), end), Ok(0), "once");
@@ -886,7 +887,7 @@ mod tests {
             end += 16;
         }
         let end = end + ring.shape.need(1000);
-        assert!(matches!(writer.evict(&ring.shared(), end), Err(Full { slot: 0, .. })));
+        assert!(matches!(writer.evict(&ring.shared(), end), Err(Full { who: Who::Slot(0), .. })));
         assert_eq!(take(&ring, &mut reader), Some(0));
     }
 }

@@ -7,9 +7,9 @@
 use core::cell::Cell;
 
 use crate::header::{HEADER_BYTES, decode, length_if};
-use crate::history::{Start, Wish};
+use crate::history::Start;
 pub use crate::join::JoinFailed;
-use crate::join::join;
+use crate::join::enter;
 use crate::layout::{ProducerPage, RingState, Slot};
 use crate::memory::{Memory, Shared};
 use crate::shape::Shape;
@@ -106,19 +106,7 @@ impl Reader {
         slot: &Slot,
         start: Start,
     ) -> Result<Reader, JoinFailed> {
-        let mut published = shared.producer.published.look();
-        let (spot, first) = loop {
-            let (wish, first) = start.wish(published);
-            let spot = join(&shape, shared, slot, wish)?;
-            match start {
-                // It was still to come, and has been published meanwhile: it is looked for among the past now, once.
-                Start::Sequence(n) if spot.sequence > n && wish == Wish::Tail => published = spot.sequence,
-                Start::Sequence(n) if spot.sequence > n => {
-                    return Err(JoinFailed::Gone { oldest: spot.sequence });
-                }
-                _ => break (spot, first),
-            }
-        };
+        let (spot, first) = enter(&shape, shared, &slot.cursor, start)?;
         let reader = Reader {
             shape,
             next: Cell::new(spot.position),

@@ -11,7 +11,9 @@
 //! lock is another's, and touches nothing. While it reads on it stores its cursor unasked: no check before a plain store could be in time, and its place
 //! was given up with its lock.
 
+use crate::claim::WORKER_SLOTS;
 use crate::doorbell::{self, Park};
+use crate::group::clear;
 use crate::layout::{CtlHead, Slot, SlotKind};
 use crate::memory::{Memory, Shared};
 use crate::writer::{Full, Writer};
@@ -43,26 +45,32 @@ pub struct Owner {
     pub start_time: u64,
 }
 
-/// Takes the lock of a slot and makes it the caller's. First among free ones, then among those whose owners died. `None`:
-/// all are others'.
+/// Takes the lock of a slot and makes it the caller's. First among free ones, then among those whose owners died, whose records go
+/// back to their groups. `None`: all are others'.
 ///
 /// # Errors
 ///
 /// The first lock that could not be asked for.
-pub fn take<L: SlotLocks>(
-    slots: &[Slot],
+pub fn take<M: Memory, L: SlotLocks>(
+    shared: &Shared<'_, M>,
     locks: &L,
     kind: SlotKind,
     owner: Owner,
+    readers: &impl Park,
 ) -> Result<Option<u32>, L::Error> {
+    let most = if kind == SlotKind::Worker { WORKER_SLOTS } else { u32::MAX };
     // Twice over all of them in the end: a reaper that holds a lock for a moment must not cost a free slot.
     for also_active in [false, true, true] {
-        for (i, slot) in (0..).zip(slots) {
+        for (i, slot) in (0..most).zip(shared.slots) {
             if !slot.is_free() && !also_active {
                 continue;
             }
             if locks.try_lock(i)? {
-                // Under the lock the slot is ours, whatever it said before.
+                // Under the lock the slot is ours, whatever it said before. Before its number is ours, too, nobody's
+                // records have it.
+                if let Some((group, returned)) = clear(shared, i) {
+                    doorbell::wake_workers(shared.ctl, group, returned, readers);
+                }
                 slot.vacate();
                 slot.occupy(kind, owner.pid, owner.uid, owner.start_time);
                 return Ok(Some(i));
@@ -93,7 +101,8 @@ pub fn reap<M: Memory>(shared: &Shared<'_, M>, writer: &Writer, full: Full, lock
             continue;
         }
         if matches!(locks.try_lock(i), Ok(true)) {
-            // Under the lock the slot is nobody's, whatever its words say, and stays so until it is unlocked.
+            // Under the lock the slot is nobody's, whatever its words say, and stays so until it is unlocked. (A worker's has no
+            // cursor, and is not in the way.)
             slot.vacate();
             freed += 1;
             locks.unlock(i);
@@ -175,7 +184,7 @@ mod tests {
             slot.settle();
         }
         let locks = Locks { others: Vec::from([0, 2]), ..Locks::default() };
-        let take = || take(slots, &locks, SlotKind::Copying, OWNER).unwrap();
+        let take = || take(&ring.shared(), &locks, SlotKind::Copying, OWNER, &Rung::default()).unwrap();
         let died = slots[1].generation.glance();
         assert_eq!(take(), Some(3));
         assert_eq!(locks.asked.take(), [2, 3], "whoever is there is not disturbed");
@@ -188,7 +197,7 @@ mod tests {
         assert_eq!(locks.own.take(), [3, 1]);
         let locks = Locks { others: Vec::from([0, 1, 2, 3]), ..Locks::default() };
         let words = slots.iter().map(|slot| slot.generation.glance()).collect::<Vec<_>>();
-        assert_eq!(super::take(slots, &locks, SlotKind::InPlace, OWNER), Ok(None));
+        assert_eq!(super::take(&ring.shared(), &locks, SlotKind::InPlace, OWNER, &Rung::default()), Ok(None));
         assert_eq!(slots.iter().map(|slot| slot.generation.glance()).collect::<Vec<_>>(), words);
     }
 

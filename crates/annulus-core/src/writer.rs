@@ -30,12 +30,21 @@ pub enum Refusal {
 /// Who is in the way, and how much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full {
-    /// Slot of the reader that is furthest behind.
-    pub slot: u32,
+    /// Who is furthest behind.
+    pub who: Who,
     /// Bytes that it has not released yet.
     pub behind: u64,
     /// Position that every cursor must reach before the record fits.
     pub wanted: u64,
+}
+
+/// Whom a producer waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// The subscriber in this slot.
+    Slot(u32),
+    /// The group of this number.
+    Group(u32),
 }
 
 /// The producer's own state. Nobody else may write these words, so its copies are never stale.
@@ -50,7 +59,7 @@ pub struct Writer {
     floor: u64,
     /// Payloads shorter than this are admitted without further question: none of them on a ring with stamps.
     short_of: u64,
-    /// Whether anybody may join: a ring without slots needs no handshake.
+    /// Whether anybody may join: a ring without slots and groups needs no handshake.
     joinable: bool,
     retained: Retained,
     /// Boundaries within the batch that is being staged, for anchors: at most one in each sixteenth.
@@ -63,8 +72,8 @@ pub struct Writer {
 struct Floor {
     /// The lowest that counts.
     lowest: u64,
-    /// Its slot.
-    slot: u32,
+    /// Whose it is.
+    who: Who,
     /// How many were passed over.
     given_up: u64,
 }
@@ -140,7 +149,7 @@ impl Writer {
             lease,
             floor: 0,
             short_of: if shape.prefix() == 0 { shape.max_len() + 1 } else { 0 },
-            joinable: !shared.slots.is_empty(),
+            joinable: !shared.slots.is_empty() || !shared.groups.is_empty(),
             retained,
             staged: [tail; CHUNKS as usize + 1],
             staged_count: 0,
@@ -511,21 +520,23 @@ impl Writer {
     }
 
     fn full(&self, floor: Floor, wanted: u64) -> Full {
-        Full { slot: floor.slot, behind: self.tail - floor.lowest, wanted }
+        Full { who: floor.who, behind: self.tail - floor.lowest, wanted }
     }
 
     /// The lowest cursor that counts; the tail if none does.
     fn look_around<M: Memory>(&self, shared: &Shared<'_, M>, given_up: u64) -> Floor {
-        let mut floor = Floor { lowest: self.tail, slot: 0, given_up: 0 };
-        for (i, slot) in shared.slots.iter().enumerate() {
-            let cursor = slot.cursor.look();
+        let mut floor = Floor { lowest: self.tail, who: Who::Slot(0), given_up: 0 };
+        let slots = (0..).zip(shared.slots).map(|(i, slot)| (Who::Slot(i), &slot.cursor));
+        let groups = (0..).zip(shared.groups).map(|(g, group)| (Who::Group(g), &group.floor));
+        for (who, cursor) in slots.chain(groups) {
+            let cursor = cursor.look();
             if !self.counts(cursor) {
                 continue;
             }
             if cursor < given_up {
                 floor.given_up += 1;
             } else if cursor < floor.lowest {
-                floor = Floor { lowest: cursor, slot: i as u32, ..floor };
+                floor = Floor { lowest: cursor, who, ..floor };
             }
         }
         floor

@@ -125,7 +125,7 @@ fn a_batch_fills_the_ring() {
                         relax();
                     }
                 }
-                let full = Full { slot: 0, behind: 0, wanted: tail + 8 };
+                let full = Full { who: Who::Slot(0), behind: 0, wanted: tail + 8 };
                 assert_eq!(writer.stage(&mut batch, &shared, &[]), Err(Refusal::Full(full)));
                 assert_eq!(writer.evict(&shared, tail + 64), Err(full), "there is nobody to give up");
                 assert_eq!(writer.flush(batch, &shared), 7);

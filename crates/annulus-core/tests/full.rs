@@ -127,7 +127,7 @@ fn a_refusal_is_repeated_until_somebody_moves() {
     model(36, || {
         let (ring, mut writer, [mut ahead, mut behind]) = full([1, 0]);
         let before = try_publish(&ring, &mut writer).unwrap_err();
-        assert_eq!(before, Full { slot: 1, behind: 48, wanted: 8 });
+        assert_eq!(before, Full { who: Who::Slot(1), behind: 48, wanted: 8 });
         let moving = thread::spawn(move || {
             // It is not the one that is waited for.
             assert!(ahead.consume());
@@ -141,7 +141,7 @@ fn a_refusal_is_repeated_until_somebody_moves() {
         assert!(behind.consume());
         try_publish(&ring, &mut writer).unwrap();
         let after = try_publish(&ring, &mut writer).unwrap_err();
-        assert_eq!(after, Full { slot: 1, behind: 48, wanted: 24 });
+        assert_eq!(after, Full { who: Who::Slot(1), behind: 48, wanted: 24 });
         ahead.drain(4);
         behind.drain(4);
     });

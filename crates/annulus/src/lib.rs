@@ -70,6 +70,7 @@ pub use annulus_core::history::{Resume, Start};
 pub use annulus_core::ladder::Waiting;
 pub use annulus_core::layout::{FenceMode, WakeBackend as Wake};
 pub use annulus_core::shape::Align;
+pub use annulus_core::writer::Who;
 
 pub use claim::Claim;
 pub use clock::Clock;

@@ -4,10 +4,11 @@
 use std::fs::File;
 
 use annulus_core::layout::{
-    CTL_MAGIC, CtlHead, DataHead, Identity, IdentityError, LAYOUT_VERSION, RECORDS_OFFSET_MIN, Slot,
-    slot_offset,
+    CTL_MAGIC, CtlHead, DataHead, GroupHead, Identity, IdentityError, LAYOUT_VERSION, RECORDS_OFFSET_MIN,
+    Slot, claims_offset, group_heads_offset, slot_offset,
 };
 use annulus_core::memory::{Mirror, Shared, View};
+use annulus_core::words::ClaimWord;
 use annulus_os::place::{facts_of, page_size_of, reserve};
 use annulus_os::{Access, Mapping, Part};
 
@@ -182,7 +183,7 @@ pub(crate) struct Memory {
     /// Into the mappings below. Never handed out for longer than a borrow of `self`.
     view: Shared<'static, Mirror<'static>>,
     data: DataMemory,
-    ctl: Mapping,
+    _ctl: Mapping,
 }
 
 impl Memory {
@@ -208,19 +209,24 @@ impl Memory {
         let offset = if options.shared_object { identity.data_bytes() } else { 0 };
         let ctl = Mapping::plain_at(file, offset, bytes, Access::ReadWrite).map_err(failed)?;
         MapOptions { huge: HugePages::Never, ..options }.apply(name, file, bytes as u64, &ctl)?;
-        // SAFETY: `ctl` begins with a `CtlHead` and the slots, as many as the identity says and its length counts; it
+        let Identity { slots, groups, claim_words, .. } = *identity;
+        // SAFETY: `ctl` begins with a `CtlHead`, the slots, the heads of groups and their claim words, as many as the identity says and its length counts; it
         // is page-aligned; every word is atomic, and any bits are a value of it. Both mappings move into the same
         // value as the view; see `DataMemory::map`.
         let view = unsafe {
             let first = ctl.base().add(slot_offset(0)).cast::<Slot>();
+            let heads = ctl.base().add(group_heads_offset(slots)).cast::<GroupHead>();
+            let claims = ctl.base().add(claims_offset(slots, groups)).cast::<ClaimWord>();
             Shared {
                 producer: data.view.producer,
                 ctl: ctl.base().cast().as_ref(),
-                slots: std::slice::from_raw_parts(first.as_ptr(), identity.slots as usize),
+                slots: std::slice::from_raw_parts(first.as_ptr(), slots as usize),
+                groups: std::slice::from_raw_parts(heads.as_ptr(), groups as usize),
+                claims: std::slice::from_raw_parts(claims.as_ptr(), groups as usize * claim_words as usize),
                 records: data.view.records,
             }
         };
-        Ok(Memory { view, data, ctl })
+        Ok(Memory { view, data, _ctl: ctl })
     }
 
     /// Reads and checks the identity in `data`, then maps both.
@@ -261,8 +267,9 @@ impl Memory {
             slot.vacate();
             slot.generation.preset(0);
         }
-        for g in 0..identity.groups {
-            self.group_head(g).floor.preset(annulus_core::words::NO_CURSOR);
+        for (_, group) in self.shared().all_groups() {
+            group.end();
+            group.head.generation.preset(0);
         }
         ctl.magic.complete(CTL_MAGIC);
         self.head().producer.fence_mode.preset(identity.fence_mode.to_word());
@@ -293,14 +300,6 @@ impl Memory {
     #[inline]
     pub(crate) fn slots(&self) -> &[Slot] {
         self.view.slots
-    }
-
-    fn group_head(&self, g: u32) -> &annulus_core::layout::GroupHead {
-        let identity = self.identity();
-        assert!(g < identity.groups);
-        let offset = annulus_core::layout::group_head_offset(identity.slots, identity.claim_words, g);
-        // SAFETY: within `ctl`, whose length counts the groups; 8-byte aligned like everything before it.
-        unsafe { self.ctl.base().add(offset).cast().as_ref() }
     }
 
     /// The view that the ring's algorithm works on.

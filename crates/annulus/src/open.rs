@@ -14,6 +14,7 @@ use annulus_core::reader::JoinFailed;
 use annulus_core::slots::{self, Owner};
 use annulus_os::{Access as OsAccess, LockFile, fork, place::facts_of, sys};
 
+use crate::bells::ReaderBell;
 use crate::clock::Timekeeper;
 use crate::copier::{Copier, Seat};
 use crate::create::{Existing, Spec, TypeWish};
@@ -557,7 +558,7 @@ fn at_the_name<T>(
 /// Takes the lock of a slot and makes it ours. First among free ones, then among those whose owners died.
 fn take_slot(name: &str, memory: &Memory, ctl: &LockFile, kind: SlotKind) -> Result<u32, Error> {
     let owner = Owner { pid: sys::pid(), uid: sys::uid(), start_time: sys::start_time() };
-    slots::take(memory.slots(), &SlotBytes(ctl), kind, owner)
+    slots::take(memory.shared(), &SlotBytes(ctl), kind, owner, &ReaderBell::of(memory))
         .map_err(|source| Error::lock("lock a subscriber's place", name, source))?
         .ok_or_else(|| Error::of(ErrorKind::NoFreeSlot { slots: memory.slots().len() as u32 }, name))
 }

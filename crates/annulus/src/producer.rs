@@ -501,5 +501,5 @@ impl Drop for Producer {
 }
 
 fn behind(full: Full) -> Behind {
-    Behind { slot: full.slot, bytes: full.behind }
+    Behind { who: full.who, bytes: full.behind }
 }

@@ -11,7 +11,7 @@ use annulus_core::memory::{Mirror, Shared};
 use annulus_core::shape::Shape;
 use annulus_core::slots;
 use annulus_core::words::NO_CURSOR;
-use annulus_core::writer::{Full, Refusal, Writer};
+use annulus_core::writer::{Full, Refusal, Who, Writer};
 use annulus_os::sys;
 
 use crate::bells::RoomBell;
@@ -40,8 +40,8 @@ pub(crate) struct Refused {
     since: Instant,
     /// Where it was then: a refusal further on is another one.
     tail: u64,
-    /// Who was in the way: a slot, and its generation. Another has patience of its own.
-    who: (u32, u32),
+    /// Who was in the way: of a slot, its generation too. Another has patience of its own.
+    who: (Who, u32),
     /// How many of those there were one after another.
     turns: u32,
 }
@@ -220,9 +220,12 @@ impl Producer {
     fn give_up(&mut self, full: Full, now: Instant) -> bool {
         let Some(patience) = self.evict_after else { return false };
         let tail = self.writer.tail();
-        let generation =
-            self.memory.slots().get(full.slot as usize).map_or(0, |slot| slot.generation.glance());
-        let who = (full.slot, generation);
+        let slot = match full.who {
+            Who::Slot(slot) => self.memory.slots().get(slot as usize),
+            // Rings with groups give up nobody.
+            Who::Group(_) => None,
+        };
+        let who = (full.who, slot.map_or(0, |slot| slot.generation.glance()));
         let refused = match self.refused {
             Some(refused) if refused.tail != tail => Refused { since: now, tail, who, turns: 1 },
             Some(refused) if refused.who != who && refused.turns < TURNS => {

@@ -2,7 +2,10 @@
 
 use core::array::from_fn;
 
-use crate::words::{Asleep, Bell, Blocked, Cursor, Magic, NO_CURSOR, Pad, Plain32, Plain64, Sleepers};
+use crate::words::{
+    Asleep, Awaited, Bell, Blocked, Cursor, GroupState, Magic, NO_CURSOR, Pad, Plain32, Plain64, Returns,
+    Sleepers,
+};
 
 /// First word of `ctl`.
 pub const CTL_MAGIC: u64 = u64::from_le_bytes(*b"annulusC");
@@ -10,8 +13,10 @@ pub const CTL_MAGIC: u64 = u64::from_le_bytes(*b"annulusC");
 pub const CTL_HEAD_BYTES: usize = 4096;
 /// Bytes of a slot.
 pub const SLOT_BYTES: usize = 256;
-/// Bytes of a group's head, before its claim table.
+/// Bytes of a group's head.
 pub const GROUP_HEAD_BYTES: usize = 512;
+/// Longest name of a group, in bytes.
+pub const GROUP_NAME_MAX: usize = 64;
 /// Most subscribers a ring may allow.
 pub const SLOTS_MAX: u32 = 4096;
 /// Most groups: bit 0 of the sleepers is the readers', bit 31 that of those who wait at many doorbells.
@@ -84,6 +89,8 @@ pub enum SlotKind {
     InPlace,
     /// Copies them.
     Copying,
+    /// Works in a group, whose floor is its cursor: its slot has none.
+    Worker,
 }
 
 impl SlotKind {
@@ -92,6 +99,7 @@ impl SlotKind {
         match self {
             SlotKind::InPlace => 0,
             SlotKind::Copying => 1,
+            SlotKind::Worker => 2,
         }
     }
 }
@@ -109,7 +117,7 @@ pub struct Slot {
     pub generation: Plain32,
     /// A [`SlotKind`]. Written by the owner, as all below.
     pub kind: Plain32,
-    /// The worker's group.
+    /// The worker's group's number and 1; 0: none.
     pub group: Plain32,
     /// For people, never for deciding.
     pub pid: Plain32,
@@ -184,6 +192,7 @@ impl Slot {
     pub fn vacate(&self) {
         self.generation.preset(self.generation.glance().wrapping_add(1));
         self.cursor.release(NO_CURSOR);
+        self.group.preset(0);
         self.state.preset(SlotState::Free.to_word());
     }
 
@@ -193,26 +202,62 @@ impl Slot {
     }
 }
 
-/// The head of a group's table; its claim words follow.
+/// A group's words but for its claim table.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct GroupHead {
-    /// Counts as a cursor; free: [`NO_CURSOR`]. Moved by workers past done records.
+    /// Counts as a cursor; free: [`NO_CURSOR`]. Moved by workers, and by a blocked producer, past done records.
     pub floor: Cursor,
     _pad0: Pad<30>,
-    /// Where workers look for the next record.
-    pub next: Plain64,
+    /// Moved by who gives records back, for the others to look.
+    pub returns: Returns,
+    /// Set by a worker that waits for a record to be done, taken by who has done one. On one line with `returns`: both are
+    /// still while records only come and go.
+    pub awaited: Awaited,
     _pad1: Pad<30>,
-    /// Free, active, durable. Changed by whoever holds the group's lock.
-    pub state: Plain32,
-    /// Raised each time the group changes hands.
+    /// A [`GroupPhase`]. Changed by whoever holds the group's lock alone, as all below.
+    pub state: GroupState,
+    /// Raised each time the group begins or ends.
     pub generation: Plain32,
-    /// Deliveries after which a record goes to the dead letters.
+    /// Deliveries after which a record is a dead letter; 0: none is.
     pub attempts_max: Plain32,
     _reserved0: Plain32,
     /// The group's name, padded with zeros.
-    pub name: [Plain64; 8],
+    pub name: [Plain64; GROUP_NAME_MAX / 8],
     _reserved1: Pad<44>,
+}
+
+/// What a group's state word says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GroupPhase {
+    /// Nobody's.
+    Free,
+    /// Has workers, or had when the last one died.
+    Active,
+    /// The same; kept without workers.
+    Durable,
+}
+
+impl GroupPhase {
+    /// As stored.
+    pub const fn to_word(self) -> u32 {
+        match self {
+            GroupPhase::Free => 0,
+            GroupPhase::Active => 1,
+            GroupPhase::Durable => 2,
+        }
+    }
+
+    /// From the stored word.
+    pub const fn from_word(word: u32) -> Option<GroupPhase> {
+        match word {
+            0 => Some(GroupPhase::Free),
+            1 => Some(GroupPhase::Active),
+            2 => Some(GroupPhase::Durable),
+            _ => None,
+        }
+    }
 }
 
 /// Byte of `ctl` where slot `i` begins.
@@ -220,14 +265,19 @@ pub const fn slot_offset(i: u32) -> usize {
     CTL_HEAD_BYTES + i as usize * SLOT_BYTES
 }
 
-/// Byte of `ctl` where group `g` begins.
-pub const fn group_head_offset(slots: u32, claim_words: u32, g: u32) -> usize {
-    slot_offset(slots) + g as usize * (GROUP_HEAD_BYTES + claim_words as usize * 8)
+/// Byte of `ctl` where the group heads begin. At a multiple of their size, so that a page never begins with half a word.
+pub const fn group_heads_offset(slots: u32) -> usize {
+    slot_offset(slots).next_multiple_of(GROUP_HEAD_BYTES)
+}
+
+/// Byte of `ctl` where the claim tables begin.
+pub const fn claims_offset(slots: u32, groups: u32) -> usize {
+    group_heads_offset(slots) + groups as usize * GROUP_HEAD_BYTES
 }
 
 /// Bytes of `ctl` in all, before rounding up to pages.
 pub const fn ctl_bytes(slots: u32, groups: u32, claim_words: u32) -> usize {
-    group_head_offset(slots, claim_words, groups)
+    claims_offset(slots, groups) + groups as usize * claim_words as usize * 8
 }
 
 #[cfg(not(loom))]
@@ -251,7 +301,8 @@ const _: () = {
     assert!(offset_of!(Slot, semaphore) == 208);
     assert!(offset_of!(Slot, asleep) == 240);
     assert!(size_of::<GroupHead>() == GROUP_HEAD_BYTES);
-    assert!(offset_of!(GroupHead, next) == 128);
+    assert!(offset_of!(GroupHead, returns) == 128);
+    assert!(offset_of!(GroupHead, awaited) == 132);
     assert!(offset_of!(GroupHead, state) == 256);
     assert!(offset_of!(GroupHead, name) == 272);
     assert!(align_of::<Slot>() == 8 && align_of::<CtlHead>() == 8 && align_of::<GroupHead>() == 8);

@@ -11,8 +11,9 @@ mod data;
 mod identity;
 
 pub use ctl::{
-    CLAIM_WORDS_DEFAULT, CTL_HEAD_BYTES, CTL_MAGIC, CtlHead, GROUP_HEAD_BYTES, GROUPS_MAX, GroupHead,
-    SLOT_BYTES, SLOTS_MAX, Slot, SlotKind, SlotState, ctl_bytes, group_head_offset, slot_offset,
+    CLAIM_WORDS_DEFAULT, CTL_HEAD_BYTES, CTL_MAGIC, CtlHead, GROUP_HEAD_BYTES, GROUP_NAME_MAX, GROUPS_MAX,
+    GroupHead, GroupPhase, SLOT_BYTES, SLOTS_MAX, Slot, SlotKind, SlotState, claims_offset, ctl_bytes,
+    group_heads_offset, slot_offset,
 };
 pub use data::{
     ANCHORS, COUNTERS, Counter, DataHead, PRODUCER_PAGE_OFFSET, ProducerPage, RECORDS_OFFSET_MIN,
@@ -22,7 +23,7 @@ pub use identity::{
 };
 
 /// Version of this layout. A number of its own: it changes when a byte moves, not with releases.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// Where the open-file-description locks of `ctl` are: bytes of the file, whether or not it is that long.
 pub mod lock_byte {
@@ -33,9 +34,11 @@ pub mod lock_byte {
     pub const LIFE: u64 = 1;
     /// On rings with a directory, held by whoever is about to remove it from under readers that may come just now.
     pub const LEAVING: u64 = 2;
+    /// Held while somebody looks for a group by its name, and makes it if there is none: two make one group.
+    pub const FORMING: u64 = 511;
     /// The lock of slot `i` is at `SLOTS + i`.
     pub const SLOTS: u64 = 1024;
-    /// The lock of group `g` is at `GROUPS + g`.
+    /// The lock of group `g` is at `GROUPS + g`: each worker holds it shared; who holds it alone has found no worker.
     pub const GROUPS: u64 = 512;
 }
 

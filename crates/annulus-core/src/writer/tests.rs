@@ -32,7 +32,10 @@ fn what_is_refused_is_not_announced() {
         let before = words(&ring);
         for _ in 0..3 {
             let large = ring.publish(&mut writer, ring.shape.max_len() as usize);
-            assert!(matches!(large, Err(Refusal::Full(Full { slot: 0, behind: 320, .. }))), "{large:?}");
+            assert!(
+                matches!(large, Err(Refusal::Full(Full { who: Who::Slot(0), behind: 320, .. }))),
+                "{large:?}"
+            );
             assert_eq!(words(&ring), before);
         }
         let late = Reader::join(ring.shape, &ring.shared(), &ring.slots[1], Start::Oldest).unwrap();

@@ -3,10 +3,11 @@
 #![allow(dead_code, unused_imports, unreachable_pub)] // each test binary uses its part
 
 use annulus_core::doorbell::{Heavy, Park, READERS, Settled, Slept, sleep_as_reader};
-use annulus_core::layout::{CtlHead, ProducerPage, Slot};
+use annulus_core::layout::{CtlHead, GroupHead, ProducerPage, Slot};
 use annulus_core::memory::{Block, BlockWord, Shared};
 use annulus_core::reader::Pins;
 use annulus_core::shape::{Align, Shape};
+use annulus_core::words::ClaimWord;
 use std::cell::Cell;
 
 pub mod subscriber;
@@ -62,6 +63,8 @@ pub struct Ring {
     producer: ProducerPage,
     ctl: CtlHead,
     slots: Vec<Slot>,
+    groups: Vec<GroupHead>,
+    claims: Vec<ClaimWord>,
     words: Vec<BlockWord>,
 }
 
@@ -81,8 +84,17 @@ impl Ring {
             producer: ProducerPage::default(),
             ctl: CtlHead::default(),
             slots: (0..slots).map(|_| Slot::default()).collect(),
+            groups: Vec::new(),
+            claims: Vec::new(),
             words: (0..shape.capacity() / 8).map(|_| BlockWord::default()).collect(),
         }
+    }
+
+    /// The same ring with places for groups, each with so many claim words.
+    pub fn with_groups(mut self, groups: usize, claim_words: usize) -> Ring {
+        self.groups = (0..groups).map(|_| GroupHead::default()).collect();
+        self.claims = (0..groups * claim_words).map(|_| ClaimWord::default()).collect();
+        self
     }
 
     pub fn shared(&self) -> Shared<'_, Block<'_>> {
@@ -90,6 +102,8 @@ impl Ring {
             producer: &self.producer,
             ctl: &self.ctl,
             slots: &self.slots,
+            groups: &self.groups,
+            claims: &self.claims,
             records: Block::new(&self.words).unwrap(),
         }
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use annulus_core::reader::End;
+use annulus_core::writer::Who;
 use annulus_os::Birth;
 
 macro_rules! error_text {
@@ -36,17 +37,30 @@ fn too_large(len: usize, max: usize) -> String {
 
 fn full(behind: Behind) -> String {
     format!(
-        "the ring is full: the subscriber in slot {} is {} bytes behind; send again when it has read",
-        behind.slot, behind.bytes
+        "the ring is full: {} is {} bytes behind; send again when it has read",
+        Waited(behind.who),
+        behind.bytes
     )
 }
 
-/// The reader that holds a full ring's producer back. May be stale by the time you look.
+/// Whom a producer waits for, for a sentence.
+struct Waited(Who);
+
+impl fmt::Display for Waited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Who::Slot(slot) => write!(f, "the subscriber in slot {slot}"),
+            Who::Group(group) => write!(f, "group {group} of workers"),
+        }
+    }
+}
+
+/// Who holds a full ring's producer back. May be stale by the time you look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Behind {
-    /// Its slot.
-    pub slot: u32,
+    /// A subscriber, or a group of workers.
+    pub who: Who,
     /// Bytes that it has not released.
     pub bytes: u64,
 }

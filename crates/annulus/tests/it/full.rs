@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use annulus::{Align, SendTimeoutError, TrySendError, Waiting};
+use annulus::{Align, SendTimeoutError, TrySendError, Waiting, Who};
 
 use crate::support::{Dir, in_time, payload, thread_id, until_asleep};
 
@@ -42,14 +42,14 @@ fn full_says_who_is_behind_and_how_far() {
         drop(first.recv().unwrap());
     }
     let behind = |error| match error {
-        Err(TrySendError::Full(behind)) => (behind.slot, behind.bytes),
+        Err(TrySendError::Full(behind)) => (behind.who, behind.bytes),
         other => panic!("{other:?}"),
     };
-    assert_eq!(behind(tx.try_send(b"")), (1, 63 * 64));
+    assert_eq!(behind(tx.try_send(b"")), (Who::Slot(1), 63 * 64));
     for _ in 0..20 {
         drop(second.recv().unwrap());
     }
-    assert_eq!(behind(tx.try_send(&[0; 2000])), (0, 53 * 64));
+    assert_eq!(behind(tx.try_send(&[0; 2000])), (Who::Slot(0), 53 * 64));
     let text = tx.try_send(&[0; 2000]).unwrap_err().to_string();
     assert!(text.contains("slot 0") && text.contains("3392 bytes"), "{text}");
     let info = dir.open("r").info().unwrap();
@@ -100,7 +100,7 @@ fn a_send_times_out_and_later_succeeds() {
             let begin = Instant::now();
             match tx.send_timeout(&[2; 56], limit) {
                 Err(SendTimeoutError::TimedOut(behind)) => {
-                    assert_eq!((behind.slot, behind.bytes), (0, 63 * 64));
+                    assert_eq!((behind.who, behind.bytes), (Who::Slot(0), 63 * 64));
                 }
                 other => panic!("{other:?}"),
             }

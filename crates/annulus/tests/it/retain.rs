@@ -1,6 +1,6 @@
 //! Records that are kept for those who come later.
 
-use annulus::{Align, Create, ErrorKind, Start, TrySendError};
+use annulus::{Align, Create, ErrorKind, Start, TrySendError, Who};
 
 use crate::copiers::{KINDS, Kind};
 use crate::support::{Dir, no_forks, payload};
@@ -86,11 +86,11 @@ fn retaining_with_subscribers() {
     assert_eq!((late.sequence(), early.sequence()), (480, 500));
     let fit = (500..).take_while(|&n| tx.try_send(&payload(n, 56)).is_ok()).count();
     assert_eq!(fit, 63 - 20);
-    assert!(matches!(tx.try_send(b""), Err(TrySendError::Full(behind)) if behind.slot == 0));
+    assert!(matches!(tx.try_send(b""), Err(TrySendError::Full(behind)) if behind.who == Who::Slot(0)));
     for n in 480..543 {
         assert_eq!(&*late.recv().unwrap(), payload(n, 56));
     }
-    assert!(matches!(tx.try_send(&[0; 2000]), Err(TrySendError::Full(behind)) if behind.slot == 1));
+    assert!(matches!(tx.try_send(&[0; 2000]), Err(TrySendError::Full(behind)) if behind.who == Who::Slot(1)));
     drop(early);
     let again = dir.open("r").start(Start::Last(20)).subscribe().unwrap();
     assert_eq!(again.sequence(), 523);

@@ -45,7 +45,14 @@ impl Heap {
 
 impl Rig for Heap {
     fn shared(&self) -> Shared<'_, impl Memory> {
-        Shared { producer: &self.producer, ctl: &self.ctl, slots: &self.slots, records: self.records() }
+        Shared {
+            producer: &self.producer,
+            ctl: &self.ctl,
+            slots: &self.slots,
+            groups: &[],
+            claims: &[],
+            records: self.records(),
+        }
     }
 
     fn held(&self, held: Held) -> Vec<u8> {
@@ -95,6 +102,8 @@ impl Rig for Mapped {
                 producer: &head.producer,
                 ctl: self.ctl.base().cast::<CtlHead>().as_ref(),
                 slots: std::slice::from_raw_parts(first.as_ptr(), self.slots as usize),
+                groups: &[],
+                claims: &[],
                 records: Mirror::new(self.data.base().add(HEAD).as_ptr(), self.capacity),
             }
         }

@@ -3,7 +3,7 @@
 
 use annulus_core::memory::Memory;
 use annulus_core::words::{NO_CURSOR, NOWHERE};
-use annulus_core::writer::{Batch, Full, Refusal, Room, Writer};
+use annulus_core::writer::{Batch, Full, Refusal, Room, Who, Writer};
 
 use crate::case::{Case, Setting};
 use crate::model::Model;
@@ -137,7 +137,11 @@ impl<R: Rig> Table<'_, R> {
         let wanted = (end + 8).saturating_sub(self.setting.capacity);
         let (floor, slot) = self.floor();
         if wanted > floor {
-            return Err(Refusal::Full(Full { slot: slot as u32, behind: self.model.tail - floor, wanted }));
+            return Err(Refusal::Full(Full {
+                who: Who::Slot(slot as u32),
+                behind: self.model.tail - floor,
+                wanted,
+            }));
         }
         Ok(end)
     }
