@@ -26,6 +26,9 @@ use crate::shape::Shape;
 use crate::slots::SlotLocks;
 use crate::words::{ClaimWord, NO_CURSOR};
 
+/// Times that the floor is moved by others while one looks. Nobody who keeps to the protocol moves it so often.
+const MOVES: u32 = 1000;
+
 /// One group's words.
 #[derive(Clone, Copy, Debug)]
 pub struct Group<'a> {
@@ -90,17 +93,18 @@ impl<'a> Group<'a> {
         Err("floor")
     }
 
-    /// Moves the floor past records that are done. `near` is a sequence within 2^31 of it. Returns the step that this call made, from
-    /// and to.
+    /// Moves the floor past all records that are done. `near` is a sequence within 2^31 of it. Returns the step that this call
+    /// made, from and to. The caller holds the group's lock, shared or alone: else the words could be those of a group that has
+    /// ended, and the floor that of the next one.
     pub fn advance<M: Memory>(&self, shape: &Shape, view: &View<'_, M>, near: u64) -> Option<(u64, u64)> {
-        // As often as others can move it while each word of the table is done once.
-        for _ in 0..=self.table.len() {
+        for _ in 0..MOVES {
             let floor = self.head.floor.look();
             if !is_boundary(shape, floor) {
                 return None;
             }
             let (mut end, mut near) = (floor, near);
-            for met in 0..self.table.len() {
+            // All that are done, however many: who finishes one behind them may have left the rest to this one.
+            for met in 0..shape.capacity() / shape.align().bytes() {
                 let header = view.records.word(end).look();
                 // The first is known by the floor alone; those behind it by those before.
                 let len = match decode(header, near) {
@@ -163,11 +167,33 @@ impl<'a> Group<'a> {
         holders
     }
 
+    /// Whether a record may come to a worker that has met all there are: another has one in its hands, or it was given back.
+    /// Each word says of its record what stays true but for these two.
+    pub fn has_more(&self, own: u32) -> bool {
+        self.table.words().any(|word| match Claim::from_word(word.look()) {
+            Some(Claim { stage: Stage::Claimed, slot, .. }) => slot != own,
+            Some(Claim { stage: Stage::Returned, .. }) => true,
+            _ => false,
+        })
+    }
+
     /// Wakes workers that wait for a record to be done. Behind [`ClaimWord::between`].
+    #[inline]
     pub(crate) fn wake_awaiting(&self, ctl: &CtlHead, group: u32, park: &impl Park) {
         if self.head.awaited.take() {
             wake_workers(ctl, group, u64::MAX, park);
         }
+    }
+
+    /// Wakes as many workers as records were given back; or all, if some wait for the last ones in the hands of others, since
+    /// a dead letter is for none of them.
+    pub fn wake_for_returned(&self, ctl: &CtlHead, group: u32, returned: u64, park: &impl Park) {
+        if returned == 0 {
+            return;
+        }
+        ClaimWord::between();
+        let count = if self.head.awaited.take() { u64::MAX } else { returned };
+        wake_workers(ctl, group, count, park);
     }
 }
 
@@ -181,6 +207,9 @@ pub trait GroupLocks {
     /// Takes the lock of a group alone. `true` also if this description had it shared, and nobody else has. `false`: there are
     /// workers, or the system could not say.
     fn try_own(&self, group: u32) -> bool;
+
+    /// Takes the lock of a group shared. `false`: somebody has it alone, or the system could not say.
+    fn try_share(&self, group: u32) -> bool;
 
     /// Gives a group's lock back. What is held can be unlocked; were it to fail, the group would only stay.
     fn unlock(&self, group: u32);
@@ -198,29 +227,37 @@ pub fn help<M: Memory>(
     readers: &impl Park,
 ) -> bool {
     let Some(words) = shared.group(group) else { return false };
-    if words.advance(shape, &shared.view(), near).is_some() {
-        return true;
-    }
-    if groups.try_own(group) {
-        // A group that is being begun has the floor first: its beginner holds the lock.
+    let end = || {
+        // Being begun it has the floor already, and its beginner the lock.
         let ends = words.phase() != Some(GroupPhase::Durable);
         if ends {
             words.end();
         }
+        ends
+    };
+    if groups.try_own(group) {
+        let helped = end() || words.advance(shape, &shared.view(), near).is_some();
         groups.unlock(group);
-        return ends;
+        return helped;
     }
+    // Nobody ends the group from here on, nor begins it anew: the words belong to the floor.
+    if !groups.try_share(group) {
+        return false;
+    }
+    let moved = words.advance(shape, &shared.view(), near).is_some();
     let mut returned = 0;
     for slot in bits(words.holders(u32::MAX)) {
         returned += bury(shared, words, slot, slots);
     }
-    if returned > 0 {
-        wake_workers(shared.ctl, group, returned, readers);
-    }
-    returned > 0
+    words.wake_for_returned(shared.ctl, group, returned, readers);
+    // The last worker to leave found this lock in its way, if it left just now.
+    let ended = groups.try_own(group) && end();
+    groups.unlock(group);
+    moved || returned > 0 || ended
 }
 
-/// Gives back what a dead worker holds, and frees its slot. Returns how many records of the group those were; none if it lives.
+/// Gives back what a dead worker holds, and frees its slot. Returns how many records of the group those were; none if it lives. The
+/// caller wakes as many: see [`Group::wake_for_returned`].
 pub fn bury<M: Memory>(shared: &Shared<'_, M>, group: Group<'_>, slot: u32, slots: &impl SlotLocks) -> u64 {
     if slot as usize >= shared.slots.len() {
         // No worker's number.

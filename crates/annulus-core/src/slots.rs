@@ -68,8 +68,10 @@ pub fn take<M: Memory, L: SlotLocks>(
             if locks.try_lock(i)? {
                 // Under the lock the slot is ours, whatever it said before. Before its number is ours, too, nobody's
                 // records have it.
-                if let Some((group, returned)) = clear(shared, i) {
-                    doorbell::wake_workers(shared.ctl, group, returned, readers);
+                if let Some((number, returned)) = clear(shared, i)
+                    && let Some(group) = shared.group(number)
+                {
+                    group.wake_for_returned(shared.ctl, number, returned, readers);
                 }
                 slot.vacate();
                 slot.occupy(kind, owner.pid, owner.uid, owner.start_time);

@@ -7,6 +7,8 @@
 //! Words of the `data` object are mapped read-only by readers. Rust defines only relaxed loads of at most 8
 //! bytes there, so their acquiring verbs are a relaxed load followed by `fence(Acquire)`.
 
+// size: one file names every ordering, and each word is a few verbs long
+
 #![allow(clippy::disallowed_types)]
 
 use crate::fault::point;
@@ -404,12 +406,6 @@ impl Sleepers {
         self.0.swap(0, Ordering::Relaxed)
     }
 
-    /// Takes some of the bits, those that were set: the others are not for this waker.
-    pub fn take_some(&self, bits: u32) -> u32 {
-        point("Sleepers::take_some");
-        self.0.fetch_and(!bits, Ordering::Relaxed) & bits
-    }
-
     /// Set again by the waker of some of a group, after the wake: others may be asleep, and do not know of it.
     pub fn leave(&self, bits: u32) {
         point("Sleepers::leave");
@@ -518,10 +514,12 @@ word! {
 }
 
 impl Awaited {
-    /// Declares a worker that waits. Its declaration at the doorbell and the fence behind that follow.
+    /// Declares a worker that waits, behind its declaration at the doorbell. Its last look follows.
     pub fn declare(&self) {
         point("Awaited::declare");
         self.0.store(1, Ordering::Relaxed);
+        // [finish] acquire: who has done a record sees this, or its mark is seen
+        fence(Ordering::SeqCst);
     }
 
     /// The look of who has done a record, behind [`ClaimWord::between`]: takes the declaration if there is one.

@@ -13,17 +13,18 @@
 use core::cell::Cell;
 
 use crate::claim::{Claim, Stage};
-use crate::doorbell::{self, Park, wake_workers};
+use crate::doorbell::{self, Park};
 use crate::group::{Group, GroupLocks};
 use crate::header::length_if;
 use crate::history::{Spot, Start};
 pub use crate::join::JoinFailed;
 use crate::join::enter;
-use crate::layout::{CtlHead, GroupPhase, RingState};
+use crate::layout::{CtlHead, GroupPhase};
 use crate::memory::{Memory, Shared};
 use crate::reader::{End, Held, state_end};
 use crate::shape::Shape;
 use crate::slots::SlotLocks;
+use crate::sync::relax;
 use crate::words::ClaimWord;
 
 /// Times that a word is looked at again which somebody else has just changed. Nobody who keeps to the protocol changes one so often.
@@ -209,7 +210,7 @@ impl Worker {
     fn claim_new<M: Memory>(&self, shared: &Shared<'_, M>, group: Group<'_>) -> Found {
         let mut looks = 0;
         loop {
-            let at = Spot { position: self.position.get(), sequence: self.sequence.get() };
+            let at = self.place();
             match self.meet(shared, group, at) {
                 Standing::Free(candidate) => {
                     if let Some(claimed) = self.take(group, candidate) {
@@ -221,21 +222,42 @@ impl Worker {
                         return Found::Damaged("claim table");
                     }
                 }
-                Standing::Gone(held) => self.step(held),
-                Standing::Dead(candidate) => self.step(candidate.held),
+                Standing::Gone(held) | Standing::Dead(Candidate { held, .. }) => {
+                    self.step(held);
+                    looks = 0;
+                }
                 Standing::Waits(_) => return Found::Full,
                 Standing::Nothing => return Found::Empty,
-                Standing::Behind => match group.spot(&self.shape, &shared.view()) {
-                    Ok(spot) if spot.position > at.position => {
+                Standing::Behind => match self.catch_up(shared, group, at) {
+                    Ok(spot) => {
                         self.position.set(spot.position);
                         self.sequence.set(spot.sequence);
+                        looks = 0;
                     }
-                    Ok(_) => return Found::Damaged("floor"),
                     Err(what) => return Found::Damaged(what),
                 },
                 Standing::Damaged(what) => return Found::Damaged(what),
             }
         }
+    }
+
+    /// The floor, for one whose place it has passed. What shows that it has is a licence, which does not order the floor: so it
+    /// may be seen a moment later.
+    #[cold]
+    fn catch_up<M: Memory>(
+        &self,
+        shared: &Shared<'_, M>,
+        group: Group<'_>,
+        at: Spot,
+    ) -> Result<Spot, &'static str> {
+        for _ in 0..LOOKS {
+            let spot = group.spot(&self.shape, &shared.view())?;
+            if spot.position > at.position {
+                return Ok(spot);
+            }
+            relax();
+        }
+        Err("floor")
     }
 
     fn step(&self, held: Held) {
@@ -392,36 +414,40 @@ impl Worker {
             return Err(NotOurs);
         }
         group.head.returns.bump();
-        wake_workers(ctl, number, 1, readers);
+        group.wake_for_returned(ctl, number, 1, readers);
         Ok(back.stage == Stage::Dead)
     }
 
-    /// Whether a look would find something, or might: the last look before sleep.
+    /// Whether a look would find something, or might.
     pub fn is_ready<M: Memory>(&self, shared: &Shared<'_, M>, group: Group<'_>) -> bool {
-        let at = Spot { position: self.position.get(), sequence: self.sequence.get() };
         self.has_returns(group)
-            || !matches!(self.meet(shared, group, at), Standing::Nothing | Standing::Waits(_))
+            || !matches!(self.meet(shared, group, self.place()), Standing::Nothing | Standing::Waits(_))
+    }
+
+    /// The last look before sleep, behind the declaration at the doorbell: whether there is a record, or might be, or an end. One who
+    /// waits for what others have in their hands says so first, for them to see; behind the declaration, because who takes that
+    /// word on behalf of another would leave this one asleep without it.
+    pub fn last_look<M: Memory>(&self, shared: &Shared<'_, M>, group: Group<'_>) -> bool {
+        if state_end(shared.producer).is_some()
+            || matches!(self.meet(shared, group, self.place()), Standing::Waits(_))
+        {
+            group.head.awaited.declare();
+        }
+        self.is_ready(shared, group) || self.ended(shared, group).is_some()
     }
 
     /// How the ring has ended, if it has and no record can come any more: all are done but those in this worker's own hands, and dead
     /// letters.
     pub fn ended<M: Memory>(&self, shared: &Shared<'_, M>, group: Group<'_>) -> Option<End> {
         let end = state_end(shared.producer)?;
-        (!self.is_ready(shared, group) && !self.others_hold(group)).then_some(end)
+        // The state first, then the place: the last record was published before the end. Then the words: whose record this place
+        // has passed, says there what became of it.
+        let last = matches!(self.meet(shared, group, self.place()), Standing::Nothing);
+        (last && !group.has_more(self.slot)).then_some(end)
     }
 
-    /// Whether others have records in their hands, which may come back.
-    pub fn others_hold(&self, group: Group<'_>) -> bool {
-        group.holders(self.slot) != [0; 4]
-    }
-
-    /// Before a sleep that others end by being done with a record. The declaration at the doorbell and the last look follow.
-    pub fn await_others<M: Memory>(&self, shared: &Shared<'_, M>, group: Group<'_>) {
-        let at = Spot { position: self.position.get(), sequence: self.sequence.get() };
-        let ended = shared.producer.state.look() != RingState::Open.to_word();
-        if ended || matches!(self.meet(shared, group, at), Standing::Waits(_)) {
-            group.head.awaited.declare();
-        }
+    fn place(&self) -> Spot {
+        Spot { position: self.position.get(), sequence: self.sequence.get() }
     }
 }
 
@@ -450,11 +476,7 @@ impl Search {
                 | Standing::Waits(held) => held,
                 Standing::Nothing => return Ok(None),
                 Standing::Behind => {
-                    let spot = group.spot(&worker.shape, &shared.view())?;
-                    if spot.position <= self.at.position {
-                        return Err("floor");
-                    }
-                    self.at = spot;
+                    self.at = worker.catch_up(shared, group, self.at)?;
                     continue;
                 }
                 Standing::Damaged(what) => return Err(what),
@@ -495,9 +517,7 @@ pub fn leave<M: Memory>(
     // As any owner: see `slots::leave`.
     if matches!(slots.try_lock(slot), Ok(true)) {
         let returned = group.give_back_all(slot);
-        if returned > 0 {
-            wake_workers(shared.ctl, number, returned, readers);
-        }
+        group.wake_for_returned(shared.ctl, number, returned, readers);
         doorbell::leave(shared.ctl, words, room);
         slots.unlock(slot);
     }
@@ -512,7 +532,7 @@ pub fn leave<M: Memory>(
 mod tests {
     extern crate std;
 
-    use core::cell::{Cell, RefCell};
+    use core::cell::RefCell;
     use core::time::Duration;
     use std::vec::Vec;
 
@@ -556,12 +576,16 @@ mod tests {
         fn unlock(&self, _: u32) {}
     }
 
-    /// Whether the group's lock can be had alone.
-    struct Alone(Cell<bool>);
+    /// Whether the group's lock can be had alone, and shared.
+    struct Alone(bool, bool);
 
     impl GroupLocks for Alone {
         fn try_own(&self, _: u32) -> bool {
-            self.0.get()
+            self.0
+        }
+
+        fn try_share(&self, _: u32) -> bool {
+            self.1
         }
 
         fn unlock(&self, _: u32) {}
@@ -748,14 +772,139 @@ mod tests {
         let (readers, room) = (Rung::default(), Rung::default());
         let shared = ring.shared();
         shared.ctl.sleepers.declare(group_bit(0));
-        leave(&shared, 0, 0, &Locks(Vec::new()), &Alone(Cell::new(false)), &readers, &room);
+        leave(&shared, 0, 0, &Locks(Vec::new()), &Alone(false, true), &readers, &room);
         assert_eq!(readers.0.take(), [(1, group_bit(0))], "what it held goes to another");
         assert!(ring.slots[0].is_free());
         assert_eq!(ring.groups[0].floor.look(), 0);
         let claimed = claim(&ring, &workers[1]).unwrap();
         assert_eq!((claimed.held.sequence, claimed.attempts), (0, 1));
-        leave(&shared, 0, 1, &Locks(Vec::new()), &Alone(Cell::new(true)), &readers, &room);
+        leave(&shared, 0, 1, &Locks(Vec::new()), &Alone(true, true), &readers, &room);
         assert_eq!(ring.groups[0].floor.look(), NO_CURSOR);
         assert_eq!(shared.group(0).unwrap().phase(), Some(GroupPhase::Free));
+    }
+
+    /// What a full ring's producer does.
+    fn help(ring: &Ring, writer: &Writer, slots: &Locks, groups: &Alone) -> bool {
+        let near = writer.sequence();
+        crate::group::help(&ring.shape, &ring.shared(), 0, near, slots, groups, &Rung::default())
+    }
+
+    /// One marked its record and went no further; those behind it are done, more than the table has words.
+    #[test]
+    fn the_floor_passes_all_that_are_done() {
+        for words in [1, 2, 4] {
+            let (mut ring, mut writer) = ring([0, 0], words, 0);
+            let worker = worker(&ring, 0);
+            publish(&mut ring, &mut writer, 7);
+            for sequence in 0..6 {
+                let claimed = claim(&ring, &worker).unwrap();
+                let done = Claim::new(sequence, 0, 0, Stage::Done).to_word();
+                assert!(ring.shared().group(0).unwrap().table.of(sequence).settle(claimed.word, done));
+            }
+            assert_eq!(ring.groups[0].floor.look(), 0);
+            assert!(help(&ring, &writer, &Locks(Vec::from([0])), &Alone(false, true)));
+            // The last record's word says whose it is from, if the table has but one.
+            assert_eq!(ring.groups[0].floor.look(), 6 * 16, "{words} words");
+            let last = claim(&ring, &worker).unwrap();
+            assert_eq!(done(&ring, &worker, last), Some((6 * 16, 7 * 16)));
+            assert!(!help(&ring, &writer, &Locks(Vec::from([0])), &Alone(false, true)));
+        }
+    }
+
+    /// While a group is begun its floor is there, and the table is still that of the one before, in which all is done.
+    #[test]
+    fn nobody_moves_the_floor_of_a_group_that_is_being_begun() {
+        let (mut ring, mut writer) = ring([0, 0], 8, 0);
+        let first = worker(&ring, 0);
+        publish(&mut ring, &mut writer, 4);
+        while let Some(claimed) = claim(&ring, &first) {
+            done(&ring, &first, claimed);
+        }
+        let shared = ring.shared();
+        leave(&shared, 0, 0, &Locks(Vec::new()), &Alone(true, true), &Rung::default(), &Rung::default());
+        let head = &ring.groups[0];
+        head.floor.join(0);
+        assert!(!help(&ring, &writer, &Locks(Vec::new()), &Alone(false, false)));
+        assert_eq!(head.floor.look(), 0);
+        // Its beginner is dead.
+        assert!(help(&ring, &writer, &Locks(Vec::new()), &Alone(true, true)));
+        assert_eq!(head.floor.look(), NO_CURSOR);
+    }
+
+    #[test]
+    fn a_blocked_producer_ends_a_group_without_workers_unless_it_is_kept() {
+        for phase in [GroupPhase::Active, GroupPhase::Durable] {
+            let (mut ring, mut writer) = ring([0, 0], 8, 0);
+            let dead = worker(&ring, 0);
+            publish(&mut ring, &mut writer, 2);
+            ring.groups[0].state.set(phase.to_word());
+            let claimed = claim(&ring, &dead).unwrap();
+            assert!(claimed.word != 0);
+            let helped = help(&ring, &writer, &Locks(Vec::new()), &Alone(true, true));
+            let ended = phase == GroupPhase::Active;
+            assert_eq!((helped, ring.groups[0].floor.look() == NO_CURSOR), (ended, ended));
+            // With workers it stays, and what the dead held is given back.
+            if !ended {
+                assert!(help(&ring, &writer, &Locks(Vec::new()), &Alone(false, true)));
+                assert!(ring.slots[0].is_free());
+                assert!(!help(&ring, &writer, &Locks(Vec::new()), &Alone(false, true)));
+                let heir = worker(&ring, 1);
+                assert_eq!(claim(&ring, &heir).unwrap().attempts, 1);
+            }
+        }
+    }
+
+    /// Not while a record may come that another has, or that waits for a word of the table.
+    #[test]
+    fn the_end_is_behind_all_that_may_come_back() {
+        let (mut ring, mut writer) = ring([0, 0], 1, 1);
+        let workers = [worker(&ring, 0), worker(&ring, 1)];
+        publish(&mut ring, &mut writer, 2);
+        writer.close(&ring.shared());
+        let shared = ring.shared();
+        let group = shared.group(0).unwrap();
+        let ended = |i: usize| workers[i].ended(&shared, group);
+        let awaited = || group.head.awaited.take();
+        let first = claim(&ring, &workers[0]).unwrap();
+        assert_eq!(workers[0].claim(&shared, group), Found::Full);
+        assert_eq!((ended(0), ended(1)), (None, None), "there is another record");
+        assert!(workers[1].last_look(&shared, group), "to pass over what the other has");
+        assert_eq!(workers[1].claim(&shared, group), Found::Full);
+        awaited();
+        assert!(!workers[1].last_look(&shared, group) && awaited());
+        done(&ring, &workers[0], first);
+        let second = claim(&ring, &workers[0]).unwrap();
+        assert!(claim(&ring, &workers[1]).is_none());
+        assert_eq!((ended(0), ended(1)), (Some(End::Closed), None), "it may come back");
+        assert!(!workers[1].last_look(&shared, group));
+        // A dead letter is for nobody who waits: all of them are told.
+        let readers = Rung::default();
+        assert_eq!(workers[0].give_back(shared.ctl, group, 0, second, &readers), Ok(true));
+        assert_eq!(readers.0.take(), [(u32::MAX, group_bit(0))]);
+        assert!(!awaited());
+        assert!(claim(&ring, &workers[1]).is_none());
+        assert!(workers[1].last_look(&shared, group));
+        assert_eq!(ended(1), Some(End::Closed));
+        // Given back, and nobody has said so yet.
+        let back = Claim::new(1, 1, 0, Stage::Returned).to_word();
+        group.table.of(1).preset(back);
+        assert_eq!(ended(1), None);
+    }
+
+    /// A ring that is open is waited for at its end, without a word to the others.
+    #[test]
+    fn who_waits_for_what_is_new_says_nothing_to_its_fellows() {
+        let (mut ring, mut writer) = ring([0, 0], 4, 0);
+        let workers = [worker(&ring, 0), worker(&ring, 1)];
+        publish(&mut ring, &mut writer, 1);
+        ring.page.state.set(crate::layout::RingState::Open.to_word());
+        let shared = ring.shared();
+        let group = shared.group(0).unwrap();
+        assert!(workers[1].last_look(&shared, group));
+        let held = claim(&ring, &workers[0]).unwrap();
+        assert!(claim(&ring, &workers[1]).is_none());
+        assert!(!workers[1].last_look(&shared, group) && !group.head.awaited.take());
+        back(&ring, &workers[0], held);
+        assert!(workers[1].last_look(&shared, group), "somebody gave one back");
     }
 }
