@@ -521,7 +521,16 @@ pub fn leave<M: Memory>(
         doorbell::leave(shared.ctl, words, room);
         slots.unlock(slot);
     }
-    if groups.try_own(number) && group.phase() != Some(GroupPhase::Durable) {
+    // Of several that leave at once each may be refused while the others have their shares: so once more without one's own.
+    // Whoever comes in between finds the group as it was, or makes another in its place.
+    let generation = group.head.generation.glance();
+    let mut alone = groups.try_own(number);
+    if !alone {
+        groups.unlock(number);
+        alone = groups.try_own(number);
+    }
+    let is_same = group.head.generation.glance() == generation;
+    if alone && is_same && group.phase() != Some(GroupPhase::Durable) {
         group.end();
         doorbell::when_empty(shared.ctl, room);
     }

@@ -55,6 +55,8 @@ pub(crate) struct Spec {
     pub(crate) fence: Option<FenceMode>,
     pub(crate) wake: Option<Wake>,
     pub(crate) max_subscribers: Option<u32>,
+    pub(crate) max_groups: Option<u32>,
+    pub(crate) claim_words: Option<u32>,
     pub(crate) liveness: Option<Duration>,
     pub(crate) persistent: Option<bool>,
     pub(crate) retain: Option<u64>,
@@ -83,6 +85,8 @@ impl Spec {
             fence: None,
             wake: None,
             max_subscribers: None,
+            max_groups: None,
+            claim_words: None,
             liveness: None,
             persistent: None,
             retain: None,
@@ -154,6 +158,20 @@ impl<P: ?Sized> Create<P> {
     /// Places for subscribers, 0 to 4096; 64 unless said. With 0 nobody can ever slow the producer: observers only.
     pub fn max_subscribers(mut self, n: u32) -> Self {
         self.spec.max_subscribers = Some(n);
+        self
+    }
+
+    /// Places for [groups](crate::Group) of workers, 0 to 30; 4 unless said, and none on a ring without places for subscribers
+    /// or one that [lends nothing in place](Create::no_in_place). Each takes half a KiB and its claim words.
+    pub fn max_groups(mut self, n: u32) -> Self {
+        self.spec.max_groups = Some(n);
+        self
+    }
+
+    /// Records that a group can have in flight, from the oldest that is not acknowledged on: a power of two up to 2^20; 1024
+    /// unless said. Eight bytes each, for each group. With as many behind one slow worker's, the others wait for it.
+    pub fn claim_words(mut self, n: u32) -> Self {
+        self.spec.claim_words = Some(n);
         self
     }
 

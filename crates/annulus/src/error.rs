@@ -91,6 +91,27 @@ pub enum ErrorKind {
         /// How many there are.
         slots: u32,
     },
+    /// Every place that a worker can have, one of the first 256 for subscribers, is taken.
+    TooManyWorkers {
+        /// How many there are.
+        max: u32,
+    },
+    /// The name of a group is not 1 to 64 of `A-Z a-z 0-9 . _ -`.
+    BadGroupName,
+    /// Every place for groups is taken by one that has workers or is durable.
+    NoFreeGroup {
+        /// How many there are.
+        groups: u32,
+    },
+    /// The group exists, and was made otherwise than this worker asks for.
+    GroupMismatch {
+        /// What of it.
+        field: &'static str,
+        /// What the group has.
+        theirs: String,
+        /// What was asked.
+        ours: String,
+    },
     /// The file system has too little room.
     NoSpace {
         /// Bytes that the ring needs.
@@ -294,6 +315,26 @@ impl fmt::Display for Error {
                 f,
                 "all its {slots} places for subscribers are taken; end one, or create the ring with more \
                  (`.max_subscribers(..)`)"
+            ),
+            ErrorKind::TooManyWorkers { max } => write!(
+                f,
+                "all {max} places that workers can have are taken, by workers or subscribers; end one, or share the \
+                 work of one among threads"
+            ),
+            ErrorKind::BadGroupName => f.write_str(
+                "a group's name is 1 to 64 characters of A-Z a-z 0-9 . _ -; choose another name",
+            ),
+            ErrorKind::NoFreeGroup { groups: 0 } => f.write_str(
+                "it has no places for groups of workers; create the ring with some (`.max_groups(..)`)",
+            ),
+            ErrorKind::NoFreeGroup { groups } => write!(
+                f,
+                "all its {groups} places for groups of workers are taken; end one, or create the ring with more \
+                 (`.max_groups(..)`)"
+            ),
+            ErrorKind::GroupMismatch { field, theirs, ours } => write!(
+                f,
+                "the group's {field} is {theirs}, but {ours} was asked; ask for {theirs}, or end its workers first"
             ),
             ErrorKind::NoSpace { needed: 0, .. } => {
                 f.write_str("the file system is full; free some, or ask for a smaller capacity")

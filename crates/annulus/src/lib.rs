@@ -23,6 +23,7 @@
 //! * [`Ring`] says how to begin; [`Create`] and [`Open`] hold the options.
 //! * [`Producer::send`], [`Producer::send_batch`] and [`Producer::claim`] send.
 //! * [`Subscriber::recv`] receives a [`Record`], which frees its space when it is dropped.
+//! * [`Open::join_group`] joins a group, each record of which one [`Worker`] gets.
 //! * [`TypedRing`] says how to begin where each record is a value of one type, a [`Payload`].
 //! * [`Ring::anonymous`] makes a ring without a name, and [`handover`] gives it to other processes.
 //! * [`Ring::prune`] removes what crashes left; [`doctor`] says whether a machine is fit for rings.
@@ -42,8 +43,10 @@ mod copying;
 mod create;
 pub mod doctor;
 mod error;
+mod group;
 pub mod handover;
 mod info;
+mod job;
 mod life;
 mod make;
 mod memory;
@@ -65,6 +68,7 @@ mod subscriber;
 mod typed;
 mod wait;
 mod whereabouts;
+mod worker;
 
 pub use annulus_core::history::{Resume, Start};
 pub use annulus_core::ladder::Waiting;
@@ -81,7 +85,9 @@ pub use error::{
     Behind, CopyError, CopyTimeoutError, Error, ErrorKind, RecvError, RecvTimeoutError, SendError,
     SendTimeoutError, TryCopyError, TryRecvError, TrySendError, WaitError,
 };
+pub use group::Group;
 pub use info::{Info, SubscriberInfo, TypeInfo};
+pub use job::Job;
 pub use observer::Observer;
 pub use open::Open;
 pub use options::HugePages;
@@ -100,6 +106,7 @@ pub use typed::{
     TypedCopies, TypedCopyingSubscriber, TypedIter, TypedObserver, TypedOwnedRecord, TypedProducer,
     TypedRecord, TypedRing, TypedSubscriber,
 };
+pub use worker::Worker;
 
 /// The examples of the README and of the guide, compiled and run with the other examples.
 #[cfg(doctest)]

@@ -7,8 +7,8 @@ use std::time::Duration;
 use annulus_core::doorbell::{succeed, wake_everyone};
 use annulus_core::fault::point;
 use annulus_core::layout::{
-    CLAIM_WORDS_DEFAULT, Counter, Identity, Options, RECORDS_OFFSET_MIN, RingState, SCHEMA_MAX, SLOTS_MAX,
-    TypeIdentity,
+    CLAIM_WORDS_DEFAULT, CLAIM_WORDS_MAX, Counter, GROUPS_MAX, Identity, Options, RECORDS_OFFSET_MIN,
+    RingState, SCHEMA_MAX, SLOTS_MAX, TypeIdentity,
 };
 use annulus_core::shape::{Align, CAPACITY_MAX, Shape};
 use annulus_core::writer::{Damaged, Writer};
@@ -117,6 +117,18 @@ impl Spec {
         if self.max_subscribers.is_some_and(|slots| slots > SLOTS_MAX) {
             return Err(self.bad("a ring has at most 4096 subscribers"));
         }
+        if self.max_groups.is_some_and(|groups| groups > GROUPS_MAX) {
+            return Err(self.bad("a ring has at most 30 groups of workers"));
+        }
+        if self.max_groups.is_some_and(|groups| groups > 0) && !self.may_work() {
+            return Err(self.bad(
+                "workers borrow records in place, and take the places of subscribers; leave out `.max_groups(..)`, \
+                 or allow both",
+            ));
+        }
+        if self.claim_words.is_some_and(|words| !words.is_power_of_two() || words > CLAIM_WORDS_MAX) {
+            return Err(self.bad("a group's claim words are a power of two, at most 2^20"));
+        }
         let liveness = self.liveness.unwrap_or(LIVENESS_DEFAULT).as_millis();
         if !(1..=3_600_000).contains(&liveness) {
             return Err(self.bad("a liveness interval is 1 ms to an hour"));
@@ -181,8 +193,8 @@ impl Spec {
             options,
             fence_mode: self.fence.unwrap_or(FenceMode::Asymmetric),
             slots: self.max_subscribers.unwrap_or(SUBSCRIBERS_DEFAULT),
-            groups: GROUPS_DEFAULT,
-            claim_words: CLAIM_WORDS_DEFAULT,
+            groups: self.max_groups.unwrap_or(if self.may_work() { GROUPS_DEFAULT } else { 0 }),
+            claim_words: self.claim_words.unwrap_or(CLAIM_WORDS_DEFAULT),
             // An hour at most, which was checked.
             liveness_ms: self.liveness.unwrap_or(LIVENESS_DEFAULT).as_millis() as u32,
             wake: self.wake.unwrap_or_else(default_wake),
@@ -196,6 +208,11 @@ impl Spec {
             uuid: random(&self.name)?,
             created_unix_ns: sys::unix_nanos(),
         })
+    }
+
+    /// Whether anybody could work in a group.
+    fn may_work(&self) -> bool {
+        self.max_subscribers != Some(0) && self.no_in_place != Some(true)
     }
 
     fn shape(&self, unit: usize) -> Result<Shape, Error> {
@@ -442,6 +459,8 @@ impl Spec {
         check("fence mode", &theirs.fence_mode, asked(&self.fence))?;
         check("wake backend", &theirs.wake, asked(&self.wake))?;
         check("number of subscribers", &theirs.slots, asked(&self.max_subscribers))?;
+        check("number of groups", &theirs.groups, asked(&self.max_groups))?;
+        check("number of claim words", &theirs.claim_words, asked(&self.claim_words))?;
         check("persistence", &theirs.options.has(Options::PERSISTENT), asked(&self.persistent))?;
         let liveness = self.liveness.map(|interval| interval.as_millis());
         check("liveness interval in ms", &theirs.liveness_ms, asked(&liveness))?;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use annulus_core::claim::WORKER_SLOTS;
 use annulus_core::history::{Damaged, Resume, Start};
 use annulus_core::ladder::Waiting;
 use annulus_core::layout::{Options, SlotKind};
@@ -57,9 +58,9 @@ pub(crate) struct OpenSpec {
     /// Which has been handed over to this process, and so is asked for by no name.
     handed: Option<Arc<Handed>>,
     access: Access,
-    waiting: Waiting,
+    pub(crate) waiting: Waiting,
     stay: bool,
-    start: Start,
+    pub(crate) start: Start,
     resume: Resume,
     map: MapOptions,
     payload: Option<TypeWish>,
@@ -351,24 +352,8 @@ impl OpenSpec {
 
     pub(crate) fn subscribe(self) -> Result<Subscriber, Error> {
         let name = &self.name;
-        let (life, keeper, seat) = self.take_seat(Purpose::Read, SlotKind::InPlace, |memory, data| {
-            let facts = facts_of(data).map_err(|source| Error::io("look at the ring", name, source))?;
-            let giver = self.handed.as_ref().and_then(|handed| handed.giver()).unwrap_or(facts.uid);
-            for uid in [facts.uid, giver] {
-                if !self.access.trusts(uid) {
-                    return Err(Error::of(ErrorKind::Untrusted { uid }, name));
-                }
-            }
-            // What is handed over is sealed: there the mode permits nothing. (In an object whoever may write its `ctl`
-            // part may write records, too.)
-            if self.handed.is_none() && facts.mode & 0o022 != 0 {
-                return Err(Error::of(ErrorKind::OthersWrite { mode: facts.mode & 0o777 }, name));
-            }
-            if memory.identity().options.has(Options::NO_IN_PLACE) {
-                return Err(Error::of(ErrorKind::CopyingOnly, name));
-            }
-            Ok(())
-        })?;
+        let check = |memory: &Memory, data: &_| self.may_borrow(memory, data);
+        let (life, keeper, seat) = self.take_seat(Purpose::Read, SlotKind::InPlace, check)?;
         let Seat { memory, slot, ctl } = seat;
         Subscriber::new(memory, ctl, slot, life, self.waiting, self.start, keeper).map_err(|(failed, ctl)| {
             // The slot's lock goes with the file; its cursor must not hold the producer until then.
@@ -415,6 +400,27 @@ impl OpenSpec {
         spec.producer()
     }
 
+    /// Whether records may be read in place: who could write them is trusted, and the ring lends them.
+    pub(crate) fn may_borrow(&self, memory: &Memory, data: &File) -> Result<(), Error> {
+        let name = &self.name;
+        let facts = facts_of(data).map_err(|source| Error::io("look at the ring", name, source))?;
+        let giver = self.handed.as_ref().and_then(|handed| handed.giver()).unwrap_or(facts.uid);
+        for uid in [facts.uid, giver] {
+            if !self.access.trusts(uid) {
+                return Err(Error::of(ErrorKind::Untrusted { uid }, name));
+            }
+        }
+        // What is handed over is sealed: there the mode permits nothing. (In an object whoever may write its `ctl`
+        // part may write records, too.)
+        if self.handed.is_none() && facts.mode & 0o022 != 0 {
+            return Err(Error::of(ErrorKind::OthersWrite { mode: facts.mode & 0o777 }, name));
+        }
+        if memory.identity().options.has(Options::NO_IN_PLACE) {
+            return Err(Error::of(ErrorKind::CopyingOnly, name));
+        }
+        Ok(())
+    }
+
     fn check_type(&self, data: &DataMemory) -> Result<(), Error> {
         self.payload.map_or(Ok(()), |wish| wish.check(&self.name, data))
     }
@@ -435,7 +441,7 @@ impl OpenSpec {
     }
 
     /// Maps the ring and takes a place among its subscribers, if `check` allows.
-    fn take_seat(
+    pub(crate) fn take_seat(
         &self,
         purpose: Purpose,
         kind: SlotKind,
@@ -530,7 +536,7 @@ impl OpenSpec {
     }
 }
 
-fn join_failed(failed: JoinFailed, name: &str) -> Error {
+pub(crate) fn join_failed(failed: JoinFailed, name: &str) -> Error {
     let kind = match failed {
         JoinFailed::Damaged(what) => ErrorKind::Corrupt(what),
         JoinFailed::Gone { oldest } => ErrorKind::StartGone { oldest },
@@ -560,5 +566,13 @@ fn take_slot(name: &str, memory: &Memory, ctl: &LockFile, kind: SlotKind) -> Res
     let owner = Owner { pid: sys::pid(), uid: sys::uid(), start_time: sys::start_time() };
     slots::take(memory.shared(), &SlotBytes(ctl), kind, owner, &ReaderBell::of(memory))
         .map_err(|source| Error::lock("lock a subscriber's place", name, source))?
-        .ok_or_else(|| Error::of(ErrorKind::NoFreeSlot { slots: memory.slots().len() as u32 }, name))
+        .ok_or_else(|| {
+            let slots = memory.slots().len() as u32;
+            // More places for subscribers are none for workers.
+            let kind = match kind {
+                SlotKind::Worker if slots >= WORKER_SLOTS => ErrorKind::TooManyWorkers { max: WORKER_SLOTS },
+                _ => ErrorKind::NoFreeSlot { slots },
+            };
+            Error::of(kind, name)
+        })
 }

@@ -101,11 +101,14 @@ fn is_dir_named() -> bool {
     std::env::var_os("ANNULUS_DIR").is_some_and(|dir| !dir.is_empty())
 }
 
+/// Whether a name of a ring or of a group may have it.
+pub(crate) fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
+}
+
 /// Checks a ring's name.
 pub(crate) fn check_name(name: &str) -> Result<(), Error> {
-    let ok = (1..=NAME_MAX).contains(&name.len())
-        && !name.starts_with('.')
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    let ok = (1..=NAME_MAX).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(is_plain);
     if ok { Ok(()) } else { Err(Error::of(ErrorKind::BadName, &name.escape_debug().to_string())) }
 }
 

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use annulus_core::doorbell::{Light, Settled, Slept, sleep_for_room, stop_waiting};
+use annulus_core::group::help;
 use annulus_core::header::HEADER_BYTES;
 use annulus_core::ladder::{Ladder, Rung};
 use annulus_core::layout::Counter;
@@ -14,8 +15,9 @@ use annulus_core::words::NO_CURSOR;
 use annulus_core::writer::{Full, Refusal, Who, Writer};
 use annulus_os::sys;
 
-use crate::bells::RoomBell;
+use crate::bells::{ReaderBell, RoomBell};
 use crate::error::{WaitError, at_home};
+use crate::group::GroupBytes;
 use crate::life::{SlotBytes, is_slot_held};
 use crate::producer::Producer;
 
@@ -249,8 +251,8 @@ impl Producer {
         }
     }
 
-    /// Frees the slots of dead subscribers that are in the way, at most once per liveness interval. Their
-    /// locks tell: the kernel drops them when the holder dies. Says whether it freed any.
+    /// Frees the slots of dead subscribers that are in the way, and helps the groups that are, at most once per liveness
+    /// interval. Locks tell who is dead: the kernel drops them when the holder dies. Says whether there may be room now.
     fn reap(&self, full: Full, now: Instant) -> bool {
         if !self.reaping.is_due(now) {
             return false;
@@ -260,7 +262,22 @@ impl Producer {
         if freed > 0 {
             self.memory.head().producer.count(Counter::Reaped, freed);
         }
-        freed > 0
+        self.help(full) || freed > 0
+    }
+
+    /// Does for the groups in the way what their workers have not done, or cannot any more.
+    fn help(&self, full: Full) -> bool {
+        let (shared, shape, ctl) = (self.memory.shared(), self.writer.shape(), &self.holdings.ctl);
+        let mut helped = false;
+        for (number, words) in shared.all_groups() {
+            let floor = words.head.floor.look();
+            if self.writer.counts(floor) && floor < full.wanted {
+                let (slots, groups, bell) = (SlotBytes(ctl), GroupBytes(ctl), ReaderBell::of(&self.memory));
+                // Any sequence near enough will do, to tell the header at the floor.
+                helped |= help(shape, shared, number, self.writer.sequence(), &slots, &groups, &bell);
+            }
+        }
+        helped
     }
 }
 

@@ -23,6 +23,8 @@ pub const SLOTS_MAX: u32 = 4096;
 pub const GROUPS_MAX: u32 = 30;
 /// Words in a group's claim table unless asked otherwise.
 pub const CLAIM_WORDS_DEFAULT: u32 = 1024;
+/// Most words in a group's claim table.
+pub const CLAIM_WORDS_MAX: u32 = 1 << 20;
 
 /// The first page of `ctl`.
 #[derive(Debug, Default)]

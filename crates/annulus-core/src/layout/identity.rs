@@ -2,7 +2,7 @@
 
 use core::array::from_fn;
 
-use super::ctl::{GROUPS_MAX, SLOTS_MAX, ctl_bytes};
+use super::ctl::{CLAIM_WORDS_MAX, GROUPS_MAX, SLOTS_MAX, ctl_bytes};
 use super::data::RECORDS_OFFSET_MIN;
 use super::{FenceMode, LAYOUT_VERSION, WakeBackend};
 use crate::shape::{Align, Shape};
@@ -280,7 +280,7 @@ impl IdentityPage {
             return Err(Field("groups"));
         }
         let claim_words = self.claim_words.glance();
-        if !claim_words.is_power_of_two() || claim_words > 1 << 20 {
+        if !claim_words.is_power_of_two() || claim_words > CLAIM_WORDS_MAX {
             return Err(Field("claim_words"));
         }
         let liveness_ms = self.liveness_ms.glance();

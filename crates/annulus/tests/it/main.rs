@@ -14,6 +14,7 @@ mod delivery;
 mod evict;
 mod far;
 mod full;
+mod groups;
 mod guards;
 mod handover;
 mod held;
