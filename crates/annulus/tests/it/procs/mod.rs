@@ -4,6 +4,7 @@ mod asleep;
 mod child;
 mod containers;
 mod copies;
+mod counted;
 mod creators;
 mod death;
 mod deleted;

@@ -7,8 +7,8 @@ use annulus::{Align, Create, FenceMode, Open, RecvError, Ring, Waiting};
 
 use super::child::{ROLE, die_with_parent, listen, say};
 use super::{
-    asleep, containers, copies, doctor, fork, heirs, kills, limits, memory, outlived, prune, puppet, races,
-    refused, restart, sandbox, scribbler, strangers, truncated,
+    asleep, containers, copies, counted, doctor, fork, heirs, kills, limits, memory, outlived, prune, puppet,
+    races, refused, restart, sandbox, scribbler, strangers, truncated,
 };
 use crate::support::{LONG, payload, thread_id};
 
@@ -94,6 +94,7 @@ fn role() {
         "sandboxed-copier" => sandbox::copier(words[0], words[1]),
         "killer" => kills::killer(words[0], words[1].parse().unwrap(), words[2].parse().unwrap()),
         "sender-beside-the-dead" => asleep::sender(words[0], words[1], words[2].parse().unwrap()),
+        "counted-sender" => counted::sender(words[0], words[1].parse().unwrap()),
         "sleeper" => asleep::sleeper(words[0], words[1]),
         "service" => restart::service(words[0]),
         "pair" => restart::pair(words[0]),

@@ -9,11 +9,11 @@ use super::child::Child;
 use crate::support::{Dir, Patience, entries, may_do_all};
 
 /// A thread of a child, stopped at its system calls by the thread that made this.
-struct Traced(libc::pid_t, File);
+pub(super) struct Traced(libc::pid_t, File);
 
 impl Traced {
     /// The thread is waiting for a line from us meanwhile.
-    fn new(child: &Child, thread: libc::pid_t) -> Traced {
+    pub(super) fn new(child: &Child, thread: libc::pid_t) -> Traced {
         let memory = File::open(format!("/proc/{}/mem", child.pid())).unwrap();
         let null = std::ptr::null_mut::<libc::c_void>();
         let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_EXITKILL;
@@ -27,8 +27,8 @@ impl Traced {
         traced
     }
 
-    /// Waits until it is stopped; says whether at a system call.
-    fn stopped(&self) -> bool {
+    /// Waits until it is stopped; says by which signal, which for a system call has a bit more.
+    fn stopped(&self) -> libc::c_int {
         let (mut status, mut patience) = (0, Patience::new());
         loop {
             // SAFETY: waitpid writes one int into `status`.
@@ -48,7 +48,13 @@ impl Traced {
             std::thread::yield_now();
         }
         assert!(libc::WIFSTOPPED(status), "the traced thread has ended");
-        libc::WSTOPSIG(status) == libc::SIGTRAP | 0x80
+        libc::WSTOPSIG(status)
+    }
+
+    /// Lets it run on, to its end or by one instruction, and says what has stopped it then. The signal is not delivered.
+    pub(super) fn run_to_signal(&self, request: libc::c_uint) -> libc::c_int {
+        self.go_on(request);
+        self.stopped()
     }
 
     fn go_on(&self, request: libc::c_uint) {
@@ -61,8 +67,7 @@ impl Traced {
     fn until_opens(&self, file: &str, n: usize) {
         let mut seen = 0;
         while seen < n {
-            self.go_on(libc::PTRACE_SYSCALL);
-            if !self.stopped() {
+            if self.run_to_signal(libc::PTRACE_SYSCALL) != libc::SIGTRAP | 0x80 {
                 continue;
             }
             // SAFETY: all-zero is a value of this struct of integers, and the kernel writes at most its size.
@@ -89,7 +94,7 @@ impl Traced {
     }
 
     /// Lets it run on alone.
-    fn release(self) {
+    pub(super) fn release(self) {
         self.go_on(libc::PTRACE_DETACH);
     }
 }
