@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::loops::Sheet;
 use crate::peer::{Peer, Timing};
 use crate::pin::Pinned;
-use crate::plan::{Bench, Fence, Plan, System, Wait};
+use crate::plan::{Bench, Plan, System, Task, Wait};
 use crate::rounds::{Ratio, median, p50};
 use crate::systems::{RingPlan, Way, ways};
 use crate::watch::Watch;
@@ -22,18 +22,27 @@ pub(crate) struct Run<'a> {
     clock: Clock,
     seq: u64,
     rings: u32,
-    rounds: usize,
+    told: usize,
     sheets: Sheets,
     watch: Watch, // goes before the peer, whose end it would take for a fault
     peer: Peer,
     _pin: Pinned,
 }
 
-/// What comes of a pair, for the floor or for the system.
+/// What comes of a pair, for the yardstick or for the system.
 #[derive(Default)]
 struct Sheets {
-    floor: Half,
+    yardstick: Half,
     system: Half,
+}
+
+/// What the rows of one cell have in common.
+#[derive(Clone, Copy)]
+struct Cell {
+    bench: Bench,
+    size: usize,
+    /// How many readers there are.
+    count: u32,
 }
 
 /// One side of a pair: a sheet for each way, of which the better counts.
@@ -47,6 +56,8 @@ struct Half {
 /// A row while it grows.
 struct Growing {
     system: System,
+    /// How many readers it has.
+    many: u32,
     ways: Vec<Way>,
     times: Histogram<u64>,
     rates: Vec<f64>,
@@ -61,16 +72,17 @@ fn histogram() -> Result<Histogram<u64>> {
 }
 
 impl Growing {
-    fn new(system: System, bench: Bench, size: usize) -> Result<Self> {
-        let ways = ways(system, bench, size);
+    fn new((system, many): (System, u32), cell: Cell) -> Result<Self> {
+        let ways = ways(system, cell.bench, cell.size, many);
         let times = histogram()?;
-        Ok(Self { system, ways, times, rates: Vec::new(), count: 0, awake: 0, ratios: Vec::new() })
+        let (rates, ratios) = (Vec::new(), Vec::new());
+        Ok(Self { system, many, ways, times, rates, count: 0, awake: 0, ratios })
     }
 
     /// Takes in what one round gave, and says what it is compared by: its p50, or its rate.
     fn take(&mut self, half: &mut Half, bench: Bench, scale: f64) -> Result<(f64, Option<Histogram<u64>>)> {
         let sheets = half.sheets[..self.ways.len()].iter_mut();
-        if bench == Bench::Stream {
+        if bench.is_rate() {
             let best = sheets.max_by(|a, b| a.rate.total_cmp(&b.rate));
             let Some(best) = best else { return Ok((0.0, None)) };
             self.rates.push(best.rate);
@@ -83,25 +95,32 @@ impl Growing {
             return Ok((0.0, None));
         };
         let mut times = histogram()?;
+        let scale = scale / best.of as f64;
         for &sample in &best.samples {
             times.saturating_record(((f64::from(sample) * scale).round() as u64).max(1));
         }
         self.times.add(&times).map_err(|e| Error::failed(format!("cannot add a round: {e}")))?;
         self.awake += best.awake;
+        if bench == Bench::Fanout {
+            self.rates.push(best.rate);
+        }
         Ok((p50, Some(times)))
     }
 
-    fn row(self, bench: Bench, size: usize, wait: Wait) -> Result<Row> {
-        let Self { system, times, rates, count, awake, ratios, .. } = self;
+    fn row(self, cell: Cell, wait: Wait) -> Result<Row> {
+        let Cell { bench, size, .. } = cell;
+        let Self { system, many, times, rates, count, awake, ratios, .. } = self;
         let nothing = || Error::failed(format!("{bench} of {system} with {size} bytes: no round counts"));
-        let ratio = if system == System::Floor { Some(Ratio::ONE) } else { Ratio::of(ratios) };
+        let is_yardstick = (system, many) == bench.yardstick(cell.count);
+        let ratio = if is_yardstick { Some(Ratio::ONE) } else { Ratio::of(ratios) };
         let ratio = ratio.ok_or_else(nothing)?;
         let values = match bench {
-            Bench::Stream => Values::Rate { count, per_second: median(rates).ok_or_else(nothing)? },
+            _ if bench.is_rate() => Values::Rate { count, per_second: median(rates).ok_or_else(nothing)? },
             _ if times.is_empty() => return Err(nothing()),
+            Bench::Fanout => Values::Both { times, per_second: median(rates).ok_or_else(nothing)? },
             _ => Values::Times(times),
         };
-        Ok(Row { bench, system, size, mode: mode(system, bench, wait), values, ratio, awake })
+        Ok(Row { bench, system, size, many, mode: mode(system, bench, wait), values, ratio, awake })
     }
 }
 
@@ -110,6 +129,7 @@ fn mode(system: System, bench: Bench, wait: Wait) -> &'static str {
     match (system, bench) {
         (System::Pipe | System::Uds, _) => "block",
         (_, Bench::Wake) => Wait::Park.word(),
+        (_, Bench::Fanout) => "polled", // the peer's one thread goes from reader to reader
         (system, _) if system.is_annulus() => wait.word(),
         _ => Wait::Spin.word(),
     }
@@ -122,72 +142,83 @@ impl<'a> Run<'a> {
         let watch = peer.socket().and_then(Watch::start);
         let watch = watch.map_err(|e| Error::io("cannot watch the peer process", &e))?;
         let half = || Half { sheets: vec![Sheet::new(), Sheet::new()], ..Half::default() };
-        let sheets = Sheets { floor: half(), system: half() };
+        let sheets = Sheets { yardstick: half(), system: half() };
         let _pin = Pinned::to(cpus[0])?;
-        Ok(Self { plan, began, clock, seq: 0, rings: 0, rounds: 0, sheets, watch, peer, _pin })
+        Ok(Self { plan, began, clock, seq: 0, rings: 0, told: 0, sheets, watch, peer, _pin })
     }
 
-    /// All pairs of one bench and size: a row for each system.
-    pub(crate) fn cell(
-        &mut self,
-        bench: Bench,
-        size: usize,
-        each: &mut dyn FnMut(Round<'_>),
-    ) -> Result<Vec<Row>> {
-        let plan = self.plan;
-        let others = plan.systems.iter().filter(|&&system| system != System::Floor);
-        let mut floor = Growing::new(System::Floor, bench, size)?;
-        let mut others = others.map(|&s| Growing::new(s, bench, size)).collect::<Result<Vec<_>>>()?;
-        for kind in plan.systems.iter().filter(|system| system.is_annulus()) {
-            self.open_rings(*kind, bench)?;
+    /// All pairs of one bench, size by size: a row for each system.
+    pub(crate) fn task(&mut self, task: &Task, each: &mut dyn FnMut(Round<'_>)) -> Result<Vec<Row>> {
+        let bench = task.bench;
+        let mut rows = Vec::new();
+        for &size in &task.sizes {
+            for &count in bench.counts() {
+                rows.extend(self.cell(task, Cell { bench, size, count }, each)?);
+            }
         }
-        self.measure(Which::Floor, &floor.ways, bench, size)?; // to warm up
+        Ok(rows)
+    }
+
+    fn cell(&mut self, task: &Task, cell: Cell, each: &mut dyn FnMut(Round<'_>)) -> Result<Vec<Row>> {
+        let plan = self.plan;
+        let mut yardstick = Growing::new(cell.bench.yardstick(cell.count), cell)?;
+        let others = task.others(cell.count).map(|system| Growing::new((system, cell.count), cell));
+        let mut others = others.collect::<Result<Vec<_>>>()?;
+        for row in others.iter().chain([&yardstick]).filter(|row| row.system.is_annulus()) {
+            self.open_rings(row, cell)?;
+        }
+        self.measure(Which::Yardstick, &yardstick.ways, cell)?; // to warm up
         for other in &others {
-            self.measure(Which::System, &other.ways, bench, size)?;
+            self.measure(Which::System, &other.ways, cell)?;
         }
         for _ in 0..plan.rounds {
             if others.is_empty() {
-                self.measure(Which::Floor, &floor.ways, bench, size)?;
-                self.settle(Which::Floor, &mut floor, bench, size, each)?;
+                self.measure(Which::Yardstick, &yardstick.ways, cell)?;
+                self.settle(Which::Yardstick, &mut yardstick, cell, each)?;
             }
             for other in &mut others {
-                self.measure(Which::Floor, &floor.ways, bench, size)?;
-                self.measure(Which::System, &other.ways, bench, size)?;
-                let yardstick = self.settle(Which::Floor, &mut floor, bench, size, each)?;
-                let value = self.settle(Which::System, other, bench, size, each)?;
-                if yardstick > 0.0 && value > 0.0 {
-                    other.ratios.push(value / yardstick);
+                self.measure(Which::Yardstick, &yardstick.ways, cell)?;
+                self.measure(Which::System, &other.ways, cell)?;
+                let base = self.settle(Which::Yardstick, &mut yardstick, cell, each)?;
+                let value = self.settle(Which::System, other, cell, each)?;
+                if base > 0.0 && value > 0.0 {
+                    other.ratios.push(value / base);
                 }
             }
         }
         self.peer.close_rings()?;
-        let asked = plan.systems.contains(&System::Floor);
-        let rows = asked.then_some(floor).into_iter().chain(others);
-        let mut rows = rows.map(|row| row.row(bench, size, plan.wait)).collect::<Result<Vec<_>>>()?;
-        rows.sort_by_key(|row| plan.systems.iter().position(|system| *system == row.system));
+        let asked = task.systems.contains(&yardstick.system) && yardstick.many == cell.count;
+        let rows = asked.then_some(yardstick).into_iter().chain(others);
+        let mut rows = rows.map(|row| row.row(cell, plan.wait)).collect::<Result<Vec<_>>>()?;
+        rows.sort_by_key(|row| task.systems.iter().position(|system| *system == row.system));
         Ok(rows)
     }
 
-    fn open_rings(&mut self, kind: System, bench: Bench) -> Result<()> {
+    fn open_rings(&mut self, row: &Growing, cell: Cell) -> Result<()> {
         let &Plan { wait, profile, fence, capacity, .. } = self.plan;
-        let wait = if bench == Bench::Wake { Wait::Park } else { wait };
-        let fence: Fence = fence;
+        let wait = match cell.bench {
+            Bench::Wake => Wait::Park,
+            Bench::Fanout => Wait::Spin,
+            _ => wait,
+        };
         self.rings += 1;
         let name = (std::process::id(), self.rings);
-        self.peer.open_rings(&RingPlan { name, kind, capacity, wait, profile, fence })
+        let plan = RingPlan { name, kind: row.system, capacity, wait, profile, fence };
+        row.ways.iter().try_for_each(|way| self.peer.open_rings(*way, &plan))
     }
 
     /// One round of each way, nothing but rounds.
-    fn measure(&mut self, which: Which, ways: &[Way], bench: Bench, size: usize) -> Result<()> {
+    fn measure(&mut self, which: Which, ways: &[Way], cell: Cell) -> Result<()> {
         if self.plan.stop.load(Relaxed) {
             self.peer.close_rings()?; // the peer is killed at the end, and its ring would stay
             return Err(Error::failed("the run was stopped"));
         }
+        let Cell { bench, size, .. } = cell;
         let half = self.sheets.half(which);
         half.start = self.began.elapsed();
         for (way, sheet) in ways.iter().zip(&mut half.sheets) {
-            let (length, clock, seq) = (self.plan.round, self.clock, self.seq);
-            let mut timing = Timing { bench, size, length, clock, seq };
+            let (length, clock, seq, capacity) = (self.plan.round, self.clock, self.seq, self.plan.capacity);
+            let mut timing = Timing { bench, size, length, clock, seq, capacity };
             let round = self.peer.round(*way, &mut timing, sheet);
             round.map_err(|e| Error::failed(format!("{bench} of {way} with {size} bytes: {e}")))?;
             self.seq = timing.seq;
@@ -202,33 +233,32 @@ impl<'a> Run<'a> {
         &mut self,
         which: Which,
         row: &mut Growing,
-        bench: Bench,
-        size: usize,
+        cell: Cell,
         each: &mut dyn FnMut(Round<'_>),
     ) -> Result<f64> {
+        let Cell { bench, size, .. } = cell;
         let scale = if bench == Bench::Wake { 1.0 } else { self.clock.ns_per_tick() };
         let half = self.sheets.half(which);
         let (value, times) = row.take(half, bench, scale)?;
-        self.rounds += 1;
-        let others = self.plan.systems.iter().filter(|s| **s != System::Floor).count();
-        let cells = self.plan.benches.len() * self.plan.sizes.len();
-        let done = self.rounds as f64 / (cells * self.plan.rounds * (2 * others).max(1)) as f64;
-        let (start, length) = (half.start, half.length);
-        each(Round { bench, system: row.system, size, done, start, length, times: times.as_ref() });
+        self.told += 1;
+        let all: usize = self.plan.tasks.iter().map(Task::told).sum();
+        let done = self.told as f64 / (all * self.plan.rounds) as f64;
+        let (system, many, start, length) = (row.system, row.many, half.start, half.length);
+        each(Round { bench, system, size, many, done, start, length, times: times.as_ref() });
         Ok(value)
     }
 }
 
 #[derive(Clone, Copy)]
 enum Which {
-    Floor,
+    Yardstick,
     System,
 }
 
 impl Sheets {
     fn half(&mut self, which: Which) -> &mut Half {
         match which {
-            Which::Floor => &mut self.floor,
+            Which::Yardstick => &mut self.yardstick,
             Which::System => &mut self.system,
         }
     }

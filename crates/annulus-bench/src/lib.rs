@@ -29,7 +29,7 @@ use hdrhistogram::Histogram;
 pub use crate::error::Error;
 pub(crate) use crate::error::Result;
 pub use crate::peer::peer_main;
-pub use crate::plan::{Bench, Fence, Plan, Profile, System, Wait};
+pub use crate::plan::{Bench, Fence, Plan, Profile, System, Task, Wait};
 pub use crate::plot::curve;
 pub use crate::report::{interval_log, json, percentiles, table};
 pub use crate::rounds::Ratio;
@@ -43,11 +43,14 @@ pub struct Row {
     pub system: System,
     /// Bytes of a message.
     pub size: usize,
-    /// How its ends waited: `spin`, `yield`, `park`, or `block` in the kernel's own objects.
+    /// How many readers there were, where the bench has [`Bench::many`].
+    pub many: u32,
+    /// How its ends waited: `spin`, `yield`, `park`, `block` in the kernel's own objects, or `polled`: one thread
+    /// went from reader to reader.
     pub mode: &'static str,
     /// The figures.
     pub values: Values,
-    /// To the floor's, pair by pair: of the medians, or of the rates of a stream.
+    /// To the yardstick's, pair by pair: of the medians, or of the rates.
     pub ratio: Ratio,
     /// Wakes that do not count because the reader was awake.
     pub awake: u64,
@@ -58,6 +61,13 @@ pub struct Row {
 pub enum Values {
     /// Nanoseconds of each round trip or wake, over all rounds.
     Times(Histogram<u64>),
+    /// Nanoseconds of one publication, each sample the mean of a burst, and how much went through.
+    Both {
+        /// The times.
+        times: Histogram<u64>,
+        /// Messages a second that all readers have read, the median over all rounds.
+        per_second: f64,
+    },
     /// The median over all rounds.
     Rate {
         /// Messages in all rounds.
@@ -67,7 +77,24 @@ pub enum Values {
     },
 }
 
-/// Told after each round of a system or of the floor.
+impl Row {
+    /// The word and the number of what there were several of.
+    pub fn several(&self) -> Option<(&'static str, u32)> {
+        self.bench.many().map(|word| (word, self.many))
+    }
+
+    /// What tells its cell and system from others, in a file name or a tag.
+    pub fn label(&self) -> String {
+        label(self.bench, self.system, self.size, self.many)
+    }
+}
+
+fn label(bench: Bench, system: System, size: usize, many: u32) -> String {
+    let several = bench.many().map_or(String::new(), |_| format!("-{many}"));
+    format!("{bench}-{system}-{size}{several}")
+}
+
+/// Told after each round of a system or of the yardstick.
 #[derive(Clone, Copy, Debug)]
 pub struct Round<'a> {
     /// What was measured.
@@ -76,13 +103,15 @@ pub struct Round<'a> {
     pub system: System,
     /// Bytes of a message.
     pub size: usize,
+    /// How many readers there were.
+    pub many: u32,
     /// How much of the run is done, from 0 to 1.
     pub done: f64,
     /// When the round began, since the start of the run.
     pub start: Duration,
     /// How long it took.
     pub length: Duration,
-    /// Its times in nanoseconds; a stream has none.
+    /// Its times in nanoseconds; a rate has none.
     pub times: Option<&'a Histogram<u64>>,
 }
 
@@ -101,10 +130,8 @@ pub fn run(plan: &Plan, mut each: impl FnMut(Round<'_>)) -> std::result::Result<
     let cpus = pin::choose(plan.cpus)?;
     let mut run = cell::Run::start(plan, cpus, Instant::now())?;
     let mut rows = Vec::new();
-    for &bench in &plan.benches {
-        for &size in &plan.sizes {
-            rows.extend(run.cell(bench, size, &mut each)?);
-        }
+    for task in &plan.tasks {
+        rows.extend(run.task(task, &mut each)?);
     }
     Ok(rows)
 }

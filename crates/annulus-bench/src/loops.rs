@@ -21,9 +21,11 @@ const DOZE: Duration = Duration::from_micros(60);
 /// What the client has of one round.
 #[derive(Debug, Default)]
 pub(crate) struct Sheet {
-    /// Ticks of each round trip, or nanoseconds of each wake.
+    /// Ticks of each round trip, or nanoseconds of each wake, or ticks of each burst.
     pub(crate) samples: Vec<u32>,
-    /// Messages a second, of a stream.
+    /// Of how many messages each sample tells.
+    pub(crate) of: u64,
+    /// Messages a second, of a stream or a fan-out.
     pub(crate) rate: f64,
     /// Messages of a stream.
     pub(crate) count: u64,
@@ -36,7 +38,7 @@ impl Sheet {
     pub(crate) fn new() -> Self {
         let mut samples = vec![1; 1 << 20];
         samples.clear();
-        Self { samples, ..Self::default() }
+        Self { samples, of: 1, ..Self::default() }
     }
 }
 
@@ -45,6 +47,8 @@ pub(crate) struct Client<'a> {
     pub(crate) bench: Bench,
     pub(crate) size: usize,
     pub(crate) length: Duration,
+    /// Bytes of a ring.
+    pub(crate) capacity: usize,
     pub(crate) clock: Clock,
     pub(crate) ctl: &'a Ctl,
     /// The number of the last message; it goes on from round to round.
@@ -60,12 +64,13 @@ impl Visit for Client<'_> {
     fn visit<H: Half>(mut self, half: &mut H) -> Result<()> {
         let mut body = vec![0x5a; self.size];
         self.sheet.samples.clear();
-        (self.sheet.count, self.sheet.awake) = (0, 0);
+        (self.sheet.count, self.sheet.awake, self.sheet.of) = (0, 0, 1);
         (self.ready)(*self.seq)?;
         match self.bench {
             Bench::PingPong => self.ping_pong(half, &mut body),
             Bench::Stream => self.stream(half, &mut body),
             Bench::Wake => self.wake(half, &mut body),
+            Bench::Fanout => self.fan_out(half, &mut body),
         }
     }
 }
@@ -117,6 +122,33 @@ impl Client<'_> {
         let took = (clock.now() - began) as f64 * clock.ns_per_tick();
         self.sheet.count = seq - first;
         self.sheet.rate = self.sheet.count as f64 * 1e9 / took;
+        *self.seq = seq;
+        Ok(())
+    }
+
+    /// Bursts of a chunk each, as a producer asks for room once a chunk: a sample is the sending of one. The next
+    /// begins when all readers have read it, so that no burst waits for room.
+    fn fan_out<H: Half>(&mut self, half: &mut H, body: &mut [u8]) -> Result<()> {
+        let clock = self.clock;
+        let burst = (self.capacity / 16 / (8 + self.size).next_multiple_of(64)).max(1) as u64;
+        let (first, mut seq) = (*self.seq, *self.seq);
+        let began = clock.now();
+        let end = began + clock.ticks(self.length);
+        let mut now = began;
+        while now < end {
+            for _ in 0..burst {
+                seq += 1;
+                half.send(seq, body)?;
+            }
+            let sent = clock.now();
+            self.sheet.samples.push((sent - now).min(u64::from(u32::MAX)) as u32);
+            self.ctl.wait_for(seq);
+            now = clock.now();
+        }
+        let took = (now - began) as f64 * clock.ns_per_tick();
+        half.send(STOP, body)?;
+        self.sheet.of = burst;
+        self.sheet.rate = (seq - first) as f64 * 1e9 / took;
         *self.seq = seq;
         Ok(())
     }
@@ -178,6 +210,7 @@ impl Visit for Server<'_> {
             Bench::PingPong => self.ping_pong(half, &mut body),
             Bench::Stream => self.stream(half, &mut body),
             Bench::Wake => self.wake(half, &mut body),
+            Bench::Fanout => self.fan_out(half, &mut body),
         }
     }
 }
@@ -206,6 +239,20 @@ impl Server<'_> {
             }
             self.seq += 1;
             same(got, self.seq)?;
+        }
+    }
+
+    /// Tells after each message that all readers have read it.
+    fn fan_out<H: Half>(mut self, half: &mut H, body: &mut [u8]) -> Result<()> {
+        loop {
+            let got = half.recv(body)?;
+            black_box(&mut *body);
+            if got == STOP {
+                return Ok(());
+            }
+            self.seq += 1;
+            same(got, self.seq)?;
+            self.ctl.done.store(self.seq, Release);
         }
     }
 

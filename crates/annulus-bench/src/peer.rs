@@ -70,6 +70,8 @@ pub(crate) struct Timing {
     pub(crate) size: usize,
     pub(crate) length: Duration,
     pub(crate) clock: Clock,
+    /// Bytes of a ring.
+    pub(crate) capacity: usize,
     /// The number of the last message.
     pub(crate) seq: u64,
 }
@@ -93,7 +95,8 @@ impl Peer {
     fn spawn(plan: &Plan) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
         let board = memory(c"bench-board", floor::BODY)?;
-        let largest = plan.sizes.iter().max().map_or(0, |size| 4 * size.next_power_of_two());
+        let sizes = plan.tasks.iter().flat_map(|task| &task.sizes);
+        let largest = sizes.max().map_or(0, |size| 4 * size.next_power_of_two());
         let area = memory(c"bench-floor", floor::BODY + plan.capacity.max(largest).max(1 << 16))?;
         let ((there_in, there_out), (back_in, back_out)) = (io::pipe()?, io::pipe()?);
         let (socket, far_socket) = UnixStream::pair()?;
@@ -120,20 +123,21 @@ impl Peer {
 
     /// One round, over in both processes when this returns.
     pub(crate) fn round(&mut self, way: Way, timing: &mut Timing, sheet: &mut Sheet) -> Result<()> {
-        let Timing { bench, size, length, clock, ref mut seq } = *timing;
+        let Timing { bench, size, length, clock, capacity, ref mut seq } = *timing;
         let Self { lines, ends, board, .. } = self;
         let mut ready = |seq: u64| tell(lines, &format!("round {way} {bench} {size} {seq}"));
-        let client = Client { bench, size, length, clock, ctl: board.ctl(), seq, sheet, ready: &mut ready };
+        let (ctl, ready) = (board.ctl(), &mut ready);
+        let client = Client { bench, size, length, capacity, clock, ctl, seq, sheet, ready };
         ends.visit(way, size, client)?;
         // The next round may lay out the same memory anew: not before the server has read the last message.
         answered(lines, "the end of a round")
     }
 
-    /// Makes rings of one kind in both directions, beside those of other kinds.
-    pub(crate) fn open_rings(&mut self, plan: &RingPlan) -> Result<()> {
-        let line = format!("rings {}", plan.words());
-        let rings = Rings::client(plan, || self.tell(&line))?;
-        self.ends.rings.push(rings);
+    /// Makes the rings of one way, beside those of others.
+    pub(crate) fn open_rings(&mut self, way: Way, plan: &RingPlan) -> Result<()> {
+        let line = format!("rings {way} {}", plan.words());
+        let rings = Rings::client(way, plan, || self.tell(&line))?;
+        self.ends.rings.push((way, rings));
         Ok(())
     }
 
@@ -248,9 +252,10 @@ impl Served {
         match words[..] {
             ["round", way, bench, size, seq] => return self.round(way, bench, size, seq),
             ["pin", cpu] => self.pin = Some(Pinned::to(number(cpu)? as usize)?),
-            ["rings", ref plan @ ..] => {
-                let rings = Rings::server(&RingPlan::parse(plan)?)?;
-                self.ends.rings.push(rings);
+            ["rings", way, ref plan @ ..] => {
+                let way = way.parse()?;
+                let rings = Rings::server(way, &RingPlan::parse(plan)?)?;
+                self.ends.rings.push((way, rings));
             }
             ["close"] => self.ends.rings.clear(),
             _ => return Err(Error::failed(format!("cannot obey `{line}`"))),

@@ -50,6 +50,8 @@ words! {
         Stream = "stream",
         /// One way to a reader that sleeps, from just before the send to just after its receive.
         Wake = "wake",
+        /// Publishing to many subscribers of one ring.
+        Fanout = "fanout",
     }
 }
 
@@ -117,6 +119,84 @@ words! {
     }
 }
 
+impl Bench {
+    /// All there are, in the order of the tables.
+    pub(crate) const ALL: [Self; 4] = [Self::PingPong, Self::Stream, Self::Wake, Self::Fanout];
+    /// Those that are measured unless others are asked for.
+    pub const USUAL: [Self; 3] = [Self::PingPong, Self::Stream, Self::Wake];
+
+    /// The systems that it knows, beginning with its yardstick.
+    pub fn knows(self) -> &'static [System] {
+        use System::{
+            Annulus, AnnulusMonotonic, AnnulusSemaphore, AnnulusTsc, Floor, FloorAgain, InBandLine,
+            InBandPacked, Pipe, TailLine, TailPacked, Uds,
+        };
+        match self {
+            Self::PingPong | Self::Stream | Self::Wake => &[
+                Floor,
+                FloorAgain,
+                Annulus,
+                AnnulusSemaphore,
+                AnnulusTsc,
+                AnnulusMonotonic,
+                TailPacked,
+                TailLine,
+                InBandPacked,
+                InBandLine,
+                Pipe,
+                Uds,
+            ],
+            Self::Fanout => &[Annulus],
+        }
+    }
+
+    /// The systems that are measured unless others are asked for.
+    pub fn usual_systems(self) -> Vec<System> {
+        match self {
+            Self::PingPong | Self::Stream | Self::Wake => {
+                vec![System::Floor, System::Annulus, System::Pipe, System::Uds]
+            }
+            _ => self.knows().to_vec(),
+        }
+    }
+
+    /// The sizes that are measured unless others are asked for.
+    pub fn usual_sizes(self, quick: bool) -> Vec<usize> {
+        match self {
+            Self::PingPong | Self::Stream | Self::Wake if quick => vec![8, 64, 4096],
+            Self::PingPong | Self::Stream | Self::Wake => vec![8, 64, 256, 1024, 4096, 65536],
+            _ => vec![64], // what varies is how many take part
+        }
+    }
+
+    /// What there are several of, in the output.
+    pub fn many(self) -> Option<&'static str> {
+        match self {
+            Self::PingPong | Self::Stream | Self::Wake => None,
+            Self::Fanout => Some("readers"),
+        }
+    }
+
+    /// How many of those: a cell for each.
+    pub(crate) fn counts(self) -> &'static [u32] {
+        match self {
+            Self::PingPong | Self::Stream | Self::Wake => &[1],
+            Self::Fanout => &[1, 2, 8, 64],
+        }
+    }
+
+    /// What a cell's systems are held against: a system, and how many readers it has.
+    pub(crate) fn yardstick(self, count: u32) -> (System, u32) {
+        let count = if self == Self::Fanout { 1 } else { count };
+        (self.knows()[0], count)
+    }
+
+    /// Whether its figures are rates, not times.
+    pub fn is_rate(self) -> bool {
+        self == Self::Stream
+    }
+}
+
 impl System {
     /// Whether it is a ring of annulus, however built.
     pub fn is_annulus(self) -> bool {
@@ -125,15 +205,60 @@ impl System {
     }
 }
 
+/// One bench of a run.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// What is measured.
+    pub bench: Bench,
+    /// The systems, in the order of the output. The yardstick is measured in any case.
+    pub systems: Vec<System>,
+    /// Bytes of a message: 8 to 1 MiB.
+    pub sizes: Vec<usize>,
+}
+
+impl Task {
+    fn usual(quick: bool) -> Vec<Self> {
+        let of =
+            |bench: Bench| Self { bench, systems: bench.usual_systems(), sizes: bench.usual_sizes(quick) };
+        Bench::USUAL.map(of).into()
+    }
+
+    /// The systems of a cell that are not its yardstick.
+    pub(crate) fn others(&self, count: u32) -> impl Iterator<Item = System> {
+        let yardstick = self.bench.yardstick(count);
+        self.systems.iter().copied().filter(move |&system| (system, count) != yardstick)
+    }
+
+    /// Rounds of which something is told, in all cells together, for one round of each.
+    pub(crate) fn told(&self) -> usize {
+        let cell = |&count: &u32| (2 * self.others(count).count()).max(1);
+        self.sizes.len() * self.bench.counts().iter().map(cell).sum::<usize>()
+    }
+
+    fn check(&self) -> Result<()> {
+        let Self { bench, systems, sizes } = self;
+        if systems.is_empty() || sizes.is_empty() {
+            return Err(Error::usage("at least one bench, system, size and round is needed"));
+        }
+        if let Some(system) = systems.iter().find(|system| !bench.knows().contains(system)) {
+            let known: Vec<_> = bench.knows().iter().map(|system| system.word()).collect();
+            return Err(Error::usage(format!(
+                "the bench `{bench}` does not know the system `{system}`: it knows {}",
+                known.join(", ")
+            )));
+        }
+        if let Some(size) = sizes.iter().find(|size| !(8..=1 << 20).contains(*size)) {
+            return Err(Error::usage(format!("a message of {size} bytes: 8 to 1048576 can be measured")));
+        }
+        Ok(())
+    }
+}
+
 /// What one run measures. [`Plan::full`] takes about two minutes, [`Plan::quick`] about 20 seconds.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The benches, in the order of the output.
-    pub benches: Vec<Bench>,
-    /// The systems, in the order of the output. The floor is measured in any case.
-    pub systems: Vec<System>,
-    /// Bytes of a message: 8 to 1 MiB.
-    pub sizes: Vec<usize>,
+    pub tasks: Vec<Task>,
     /// Pairs of a round and its yardstick's round, for each cell.
     pub rounds: usize,
     /// Length of one round: 1 ms to 1 s.
@@ -158,9 +283,7 @@ impl Plan {
     /// All sizes.
     pub fn full() -> Self {
         Self {
-            benches: vec![Bench::PingPong, Bench::Stream, Bench::Wake],
-            systems: vec![System::Floor, System::Annulus, System::Pipe, System::Uds],
-            sizes: vec![8, 64, 256, 1024, 4096, 65536],
+            tasks: Task::usual(false),
             rounds: 51,
             round: Duration::from_millis(15),
             cpus: None,
@@ -175,16 +298,14 @@ impl Plan {
 
     /// Three sizes, and fewer and shorter rounds.
     pub fn quick() -> Self {
-        Self { sizes: vec![8, 64, 4096], rounds: 23, round: Duration::from_millis(10), ..Self::full() }
+        Self { tasks: Task::usual(true), rounds: 23, round: Duration::from_millis(10), ..Self::full() }
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        if self.benches.is_empty() || self.systems.is_empty() || self.sizes.is_empty() || self.rounds == 0 {
+        if self.tasks.is_empty() || self.rounds == 0 {
             return Err(Error::usage("at least one bench, system, size and round is needed"));
         }
-        if let Some(size) = self.sizes.iter().find(|size| !(8..=1 << 20).contains(*size)) {
-            return Err(Error::usage(format!("a message of {size} bytes: 8 to 1048576 can be measured")));
-        }
+        self.tasks.iter().try_for_each(Task::check)?;
         if !(Duration::from_millis(1)..=Duration::from_secs(1)).contains(&self.round) {
             return Err(Error::usage("a round takes 1 ms to 1 s"));
         }
@@ -195,8 +316,10 @@ impl Plan {
             )));
         }
         if self.fence == Fence::Spin
-            && self.systems.iter().any(|system| system.is_annulus())
-            && (self.wait == Wait::Park || self.benches.contains(&Bench::Wake))
+            && self.tasks.iter().any(|task| {
+                task.systems.iter().any(|system| system.is_annulus())
+                    && (self.wait == Wait::Park || task.bench == Bench::Wake)
+            })
         {
             return Err(Error::usage(
                 "readers of a spin-only ring never sleep: with `--fence spin` leave out the bench `wake` \
@@ -213,8 +336,8 @@ mod tests {
 
     #[test]
     fn words_go_both_ways() {
-        for bench in Plan::full().benches {
-            assert_eq!(bench.word().parse::<Bench>().unwrap(), bench);
+        for task in Plan::full().tasks {
+            assert_eq!(task.bench.word().parse::<Bench>().unwrap(), task.bench);
         }
         let error = "ring".parse::<System>().unwrap_err();
         assert!(error.is_usage());
@@ -225,8 +348,14 @@ mod tests {
     #[test]
     fn impossible_plans_are_wrong_use() {
         assert!(Plan::full().check().is_ok() && Plan::quick().check().is_ok());
+        let with = |change: fn(&mut Task)| {
+            let mut plan = Plan::full();
+            change(&mut plan.tasks[1]);
+            plan
+        };
         let wrong = [
-            Plan { sizes: vec![7], ..Plan::full() },
+            with(|task| task.sizes = vec![7]),
+            with(|task| task.systems = vec![]),
             Plan { rounds: 0, ..Plan::full() },
             Plan { fence: Fence::Spin, ..Plan::full() },
             Plan { capacity: usize::MAX, ..Plan::full() },
@@ -234,5 +363,13 @@ mod tests {
         for plan in wrong {
             assert!(plan.check().unwrap_err().is_usage());
         }
+    }
+
+    #[test]
+    fn a_bench_says_which_systems_it_knows() {
+        let task = Task { bench: Bench::Fanout, systems: vec![System::Pipe], sizes: vec![8] };
+        let error = Plan { tasks: vec![task], ..Plan::full() }.check().unwrap_err().to_string();
+        assert!(error.contains("`fanout`") && error.contains("`pipe`"), "{error}");
+        assert!(error.contains("it knows annulus"), "{error}");
     }
 }

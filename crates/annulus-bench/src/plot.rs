@@ -99,7 +99,7 @@ mod tests {
             times.record(first + if i > 9_900 { 100 * i } else { 0 }).unwrap();
         }
         let (bench, values) = (Bench::PingPong, Values::Times(times));
-        Row { bench, system, size: 64, mode: "spin", values, ratio: Ratio::ONE, awake: 0 }
+        Row { bench, system, size: 64, many: 1, mode: "spin", values, ratio: Ratio::ONE, awake: 0 }
     }
 
     #[test]

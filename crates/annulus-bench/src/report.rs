@@ -7,14 +7,14 @@ use std::time::SystemTime;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 
-use crate::{Bench, Error, Result, Round, Row, Values};
+use crate::{Bench, Error, Result, Round, Row, Values, label};
 
 const QUANTILES: [(f64, &str); 4] = [(0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p999")];
 
 /// All rows as tables, one for each bench, with a heading each.
 pub fn table(rows: &[Row]) -> String {
     let mut text = String::new();
-    for bench in [Bench::PingPong, Bench::Stream, Bench::Wake] {
+    for bench in Bench::ALL {
         let rows: Vec<_> = rows.iter().filter(|row| row.bench == bench).collect();
         if rows.is_empty() {
             continue;
@@ -38,23 +38,32 @@ pub fn table(rows: &[Row]) -> String {
 
 fn heading(bench: Bench) -> Vec<String> {
     let figures: &[&str] = match bench {
-        Bench::Stream => &["msgs/s", "GB/s"],
+        _ if bench.is_rate() => &["msgs/s", "GB/s"],
+        Bench::Fanout => &["min", "p50", "p90", "p99", "p99.9", "max", "msgs/s"],
         _ => &["min", "p50", "p90", "p99", "p99.9", "max"],
     };
-    let words = ["bench", "system", "size", "mode", "n"].iter().chain(figures);
-    let mut words: Vec<_> = words.map(|word| (*word).to_owned()).collect();
-    words.push(if bench == Bench::Stream { "rate to floor's" } else { "ns; p50 to floor's" }.into());
-    words
+    let last = match bench {
+        Bench::Fanout => "ns; p50 to 1 reader's".into(),
+        _ if bench.is_rate() => format!("rate to {}'s", bench.yardstick(1).0),
+        _ => format!("ns; p50 to {}'s", bench.yardstick(1).0),
+    };
+    let words = ["bench", "system", "size", "mode"].into_iter().chain(bench.many());
+    let words = words.chain(["n"]).chain(figures.iter().copied());
+    words.map(str::to_owned).chain([last]).collect()
 }
 
 fn cells(row: &Row) -> Vec<String> {
     let mut cells = vec![row.bench.to_string(), row.system.to_string(), row.size.to_string()];
     cells.push(row.mode.into());
+    cells.extend(row.several().map(|(_, many)| many.to_string()));
     match &row.values {
-        Values::Times(times) => {
+        Values::Times(times) | Values::Both { times, .. } => {
             cells.extend([times.len(), times.min()].map(grouped));
             cells.extend(QUANTILES.iter().map(|(q, _)| grouped(times.value_at_quantile(*q))));
             cells.push(grouped(times.max()));
+            if let &Values::Both { per_second, .. } = &row.values {
+                cells.push(grouped(per_second.round() as u64));
+            }
         }
         &Values::Rate { count, per_second } => {
             cells.extend([grouped(count), grouped(per_second.round() as u64)]);
@@ -113,15 +122,22 @@ fn gigabytes(size: usize, per_second: f64) -> f64 {
 /// One row as a JSON object, on one line without its end.
 pub fn json(row: &Row) -> String {
     let Row { bench, system, size, mode, ratio, .. } = row;
-    let head = format!(r#"{{"bench":"{bench}","system":"{system}","size":{size},"mode":"{mode}""#);
+    let mut head = format!(r#"{{"bench":"{bench}","system":"{system}","size":{size},"mode":"{mode}""#);
+    if let Some((word, many)) = row.several() {
+        let _ = write!(head, r#","{word}":{many}"#);
+    }
     let (ratio, lo, hi) = (ratio.median, ratio.lo, ratio.hi);
     match &row.values {
-        Values::Times(times) => {
+        Values::Times(times) | Values::Both { times, .. } => {
             let mut text = format!(r#"{head},"unit":"ns","n":{},"min":{}"#, times.len(), times.min());
             for (quantile, name) in QUANTILES {
                 let _ = write!(text, r#","{name}":{}"#, times.value_at_quantile(quantile));
             }
-            let _ = write!(text, r#","max":{},"ratio_p50":{ratio:.4}"#, times.max());
+            let _ = write!(text, r#","max":{}"#, times.max());
+            if let Values::Both { per_second, .. } = &row.values {
+                let _ = write!(text, r#","msgs_per_s":{per_second:.0}"#);
+            }
+            let _ = write!(text, r#","ratio_p50":{ratio:.4}"#);
             text + &format!(r#","ratio_lo":{lo:.4},"ratio_hi":{hi:.4}}}"#)
         }
         &Values::Rate { count, per_second } => {
@@ -136,13 +152,13 @@ pub fn json(row: &Row) -> String {
 }
 
 /// Writes a row's times as the percentile file (`.hgrm`) that the HdrHistogram plotter reads. A row of
-/// a stream has none.
+/// a rate has none.
 ///
 /// # Errors
 ///
 /// Those of `to`.
 pub fn percentiles(row: &Row, to: &mut dyn Write) -> io::Result<()> {
-    let Values::Times(times) = &row.values else { return Ok(()) };
+    let (Values::Times(times) | Values::Both { times, .. }) = &row.values else { return Ok(()) };
     writeln!(to, "{:>12} {:>14} {:>10} {:>14}\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)")?;
     let mut count = 0;
     for step in times.iter_quantiles(5) {
@@ -183,7 +199,7 @@ pub fn interval_log<T>(
     let mut outcome: Result<()> = Ok(());
     let out = run(&mut |round| {
         let Some(times) = round.times else { return };
-        let tag = format!("{}-{}-{}", round.bench, round.system, round.size);
+        let tag = label(round.bench, round.system, round.size, round.many);
         let written = log.write_histogram(times, round.start, round.length, Tag::new(&tag));
         if let (Err(e), Ok(())) = (written, &outcome) {
             outcome = Err(failed(&e));
@@ -211,7 +227,7 @@ mod tests {
 
     fn row(bench: Bench, system: System, values: Values) -> Row {
         let ratio = Ratio { median: 1.25, lo: 1.2, hi: 1.3 };
-        Row { bench, system, size: 64, mode: "spin", values, ratio, awake: 0 }
+        Row { bench, system, size: 64, many: 8, mode: "spin", values, ratio, awake: 0 }
     }
 
     fn trip() -> Row {
@@ -235,10 +251,20 @@ mod tests {
     }
 
     #[test]
+    fn rows_say_how_many_there_were() {
+        let fanout = row(Bench::Fanout, System::Annulus, Values::Both { times: times(), per_second: 2e6 });
+        let text = json(&fanout);
+        assert!(text.contains(r#""mode":"spin","readers":8,"unit":"ns","n":1000"#), "{text}");
+        assert!(text.contains(r#""max":1000,"msgs_per_s":2000000,"ratio_p50":1.2500"#), "{text}");
+        assert_eq!(fanout.label(), "fanout-annulus-64-8");
+    }
+
+    #[test]
     fn the_table_lines_up() {
-        let text = table(&[trip(), stream()]);
-        let (first, second) = text.split_once("\n\n").unwrap();
-        for lines in [first, second] {
+        let fanout = row(Bench::Fanout, System::Annulus, Values::Both { times: times(), per_second: 2e6 });
+        let text = table(&[trip(), stream(), fanout]);
+        let [first, second, third]: [&str; 3] = text.split("\n\n").collect::<Vec<_>>().try_into().unwrap();
+        for lines in [first, second, third] {
             let widths: Vec<_> = lines.lines().map(str::len).collect();
             assert_eq!(widths.len(), 2);
             assert_eq!(widths[0], widths[1], "{lines}");
@@ -274,8 +300,8 @@ mod tests {
         let out = interval_log(&mut text, |log| {
             let (bench, system, size) = (Bench::Wake, System::Pipe, 8);
             let (start, length) = (Duration::from_millis(5), Duration::from_millis(10));
-            log(Round { bench, system, size, done: 0.5, start, length, times: Some(&times) });
-            log(Round { bench, system, size, done: 1.0, start, length, times: None });
+            log(Round { bench, system, size, many: 1, done: 0.5, start, length, times: Some(&times) });
+            log(Round { bench, system, size, many: 1, done: 1.0, start, length, times: None });
             7
         });
         assert_eq!(out.unwrap(), 7);

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use annulus_bench::{Bench, Error, Fence, Plan, Profile, Round, Row, System, Wait};
+use annulus_bench::{Bench, Error, Fence, Plan, Profile, Round, Row, System, Task, Wait};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -18,13 +18,13 @@ pub(crate) struct BenchArgs {
     /// Fewer sizes (8, 64, 4096) and rounds: about 20 seconds instead of about two minutes
     #[arg(long)]
     quick: bool,
-    /// What to measure: pingpong, stream, wake
+    /// What to measure: pingpong, stream, wake; and on demand fanout (1, 2, 8, 64 readers)
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     benches: Option<Vec<Bench>>,
-    /// What carries the messages: floor, annulus, pipe, uds
+    /// What carries the messages: floor, annulus, pipe, uds; fanout knows annulus only
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     systems: Option<Vec<System>>,
-    /// Bytes of a message
+    /// Bytes of a message [default: several; 64 of what is measured on demand]
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     sizes: Option<Vec<usize>>,
     /// Pairs of rounds for each cell
@@ -125,10 +125,14 @@ fn file_failed(path: &Path, error: &io::Error) -> End {
 impl BenchArgs {
     fn plan(&self, stop: &Stop) -> Plan {
         let preset = if self.quick { Plan::quick() } else { Plan::full() };
+        let task = |bench: Bench| Task {
+            bench,
+            systems: self.systems(bench),
+            sizes: self.sizes.clone().unwrap_or_else(|| bench.usual_sizes(self.quick)),
+        };
+        let benches = self.benches.as_deref().unwrap_or(&Bench::USUAL);
         Plan {
-            benches: self.benches.clone().unwrap_or(preset.benches),
-            systems: self.systems(preset.systems),
-            sizes: self.sizes.clone().unwrap_or(preset.sizes),
+            tasks: benches.iter().map(|&bench| task(bench)).collect(),
             rounds: self.rounds.unwrap_or(preset.rounds),
             cpus: self.cpus,
             wait: self.wait,
@@ -143,8 +147,8 @@ impl BenchArgs {
 
 impl BenchArgs {
     /// The systems that were asked for, annulus in all the kinds that were.
-    fn systems(&self, preset: Vec<System>) -> Vec<System> {
-        let asked = self.systems.clone().unwrap_or(preset);
+    fn systems(&self, bench: Bench) -> Vec<System> {
+        let asked = self.systems.clone().unwrap_or_else(|| bench.usual_systems());
         let kinds = |system| match system {
             System::Annulus => {
                 let wakes = self.wake.iter().map(|wake| match wake {
@@ -161,10 +165,10 @@ impl BenchArgs {
 }
 
 fn percentile_file(dir: &Path, row: &Row) -> Result {
-    if row.bench == Bench::Stream {
-        return Ok(()); // rates, no times
+    if row.bench.is_rate() {
+        return Ok(());
     }
-    let path = dir.join(format!("{}-{}-{}.hgrm", row.bench, row.system, row.size));
+    let path = dir.join(format!("{}.hgrm", row.label()));
     let mut text = Vec::new();
     annulus_bench::percentiles(row, &mut text)
         .and_then(|()| fs::write(&path, text))

@@ -1,11 +1,11 @@
-//! A ring in each direction.
+//! Rings: one in each direction, or one with many readers.
 
 use std::fmt::Display;
 use std::time::Duration;
 
 use annulus::{Align, Clock, FenceMode, Producer, Ring, Subscriber, Waiting, Wake};
 
-use super::{Half, stamp, stamped};
+use super::{Half, Way, stamp, stamped};
 use crate::peer::number;
 use crate::plan::{Fence, Profile, System, Wait};
 use crate::{Error, Result};
@@ -90,54 +90,103 @@ impl RingPlan {
     }
 }
 
-/// One process's ends: the producer of its own ring, and a subscriber of the other's.
-pub(crate) struct Rings {
-    kind: System,
+/// One process's ends of the rings of one way.
+pub(crate) enum Rings {
+    /// The producer of its own ring, and a subscriber of the other's.
+    Pair(Box<Pair>),
+    /// A producer, or all subscribers of its ring.
+    Fan(Box<Fan>),
+}
+
+impl Rings {
+    /// The client makes its ring and lets `peer` make the other end.
+    pub(crate) fn client(way: Way, plan: &RingPlan, peer: impl FnOnce() -> Result<()>) -> Result<Self> {
+        let to = plan.producer("client")?;
+        peer()?;
+        Ok(match way {
+            Way::Fan(_) => Self::Fan(Box::new(Fan { to: Some(to), from: Vec::new() })),
+            _ => Self::Pair(Box::new(Pair { to, from: plan.subscriber("server")? })),
+        })
+    }
+
+    /// The server's end: the client's ring is there, and all of the server's is when this returns.
+    pub(crate) fn server(way: Way, plan: &RingPlan) -> Result<Self> {
+        let from = || plan.subscriber("client");
+        Ok(match way {
+            Way::Fan(readers) => {
+                let from = (0..readers).map(|_| from()).collect::<Result<_>>()?;
+                Self::Fan(Box::new(Fan { to: None, from }))
+            }
+            _ => Self::Pair(Box::new(Pair { from: from()?, to: plan.producer("server")? })),
+        })
+    }
+}
+
+/// A ring in each direction.
+pub(crate) struct Pair {
     to: Producer,
     from: Subscriber,
 }
 
-impl Rings {
-    /// The client makes its ring, lets `peer` make the other end, and joins the peer's ring.
-    pub(crate) fn client(plan: &RingPlan, peer: impl FnOnce() -> Result<()>) -> Result<Self> {
-        let to = plan.producer("client")?;
-        peer()?;
-        Ok(Self { kind: plan.kind, to, from: plan.subscriber("server")? })
-    }
+/// One ring, and in the peer a number of subscribers in one thread.
+pub(crate) struct Fan {
+    to: Option<Producer>,
+    from: Vec<Subscriber>,
+}
 
-    /// Which kind of ring these are.
-    pub(crate) fn kind(&self) -> System {
-        self.kind
-    }
-
-    /// The server's end: the client's ring is there, and the server's is when this returns.
-    pub(crate) fn server(plan: &RingPlan) -> Result<Self> {
-        let from = plan.subscriber("client")?;
-        Ok(Self { kind: plan.kind, to: plan.producer("server")?, from })
+#[inline(always)]
+fn send(to: &mut Producer, seq: u64, body: &mut [u8]) -> Result<()> {
+    stamp(seq, body);
+    match to.send(body) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(failed("cannot send", e)),
     }
 }
 
-impl Half for Rings {
+#[inline(always)]
+fn recv(from: &Subscriber, body: &mut [u8]) -> Result<u64> {
+    let record = match from.recv() {
+        Ok(record) => record,
+        Err(e) => return Err(failed("cannot receive", e)),
+    };
+    if record.len() != body.len() {
+        return Err(failed("a record has another length than was sent", record.len()));
+    }
+    body.copy_from_slice(&record);
+    drop(record);
+    Ok(stamped(body))
+}
+
+impl Half for Pair {
     #[inline(always)]
     fn send(&mut self, seq: u64, body: &mut [u8]) -> Result<()> {
-        stamp(seq, body);
-        match self.to.send(body) {
-            Ok(_) => Ok(()),
-            Err(e) => Err(failed("cannot send", e)),
-        }
+        send(&mut self.to, seq, body)
     }
 
     #[inline(always)]
     fn recv(&mut self, body: &mut [u8]) -> Result<u64> {
-        let record = match self.from.recv() {
-            Ok(record) => record,
-            Err(e) => return Err(failed("cannot receive", e)),
-        };
-        if record.len() != body.len() {
-            return Err(failed("a record has another length than was sent", record.len()));
+        recv(&self.from, body)
+    }
+}
+
+impl Half for Fan {
+    #[inline(always)]
+    fn send(&mut self, seq: u64, body: &mut [u8]) -> Result<()> {
+        match &mut self.to {
+            Some(to) => send(to, seq, body),
+            None => Err(failed("cannot send", "this side only reads")),
         }
-        body.copy_from_slice(&record);
-        drop(record);
-        Ok(stamped(body))
+    }
+
+    /// Each subscriber takes the record and lets go of it. The first one waits, and the others find it there.
+    #[inline(always)]
+    fn recv(&mut self, body: &mut [u8]) -> Result<u64> {
+        let (mut got, mut same) = (0, true);
+        for (i, from) in self.from.iter().enumerate() {
+            let seq = recv(from, body)?;
+            same &= i == 0 || seq == got;
+            got = seq;
+        }
+        if same { Ok(got) } else { Err(failed("readers differ", got)) }
     }
 }

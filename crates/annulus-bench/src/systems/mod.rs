@@ -67,6 +67,8 @@ pub(crate) enum Way {
     },
     Pipe,
     Uds,
+    /// One ring with so many readers.
+    Fan(u32),
 }
 
 /// Rounds before the floor's slots move on.
@@ -94,24 +96,32 @@ const WAYS: [(Way, &str); 17] = [
     (Way::Uds, "uds"),
 ];
 
+const FAN: &str = "fan-";
+
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = WAYS.iter().find(|(way, _)| way == self).map_or("?", |(_, word)| word);
-        f.write_str(word)
+        match self {
+            Self::Fan(readers) => write!(f, "{FAN}{readers}"),
+            way => f.write_str(WAYS.iter().find(|(w, _)| w == way).map_or("?", |(_, word)| word)),
+        }
     }
 }
 
 impl FromStr for Way {
     type Err = Error;
     fn from_str(word: &str) -> Result<Self> {
+        if let Some(readers) = word.strip_prefix(FAN).and_then(|readers| readers.parse().ok()) {
+            return Ok(Self::Fan(readers));
+        }
         let way = WAYS.iter().find(|(_, w)| *w == word).map(|(way, _)| *way);
         way.ok_or_else(|| Error::failed(format!("no way to carry messages is called {word}")))
     }
 }
 
 /// The ways of a system in one cell: the floor has two where the better counts, pair by pair.
-pub(crate) fn ways(system: System, bench: Bench, size: usize) -> Vec<Way> {
+pub(crate) fn ways(system: System, bench: Bench, size: usize, many: u32) -> Vec<Way> {
     match (system, bench) {
+        (_, Bench::Fanout) => vec![Way::Fan(many)],
         (system, _) if system.is_annulus() => vec![Way::Annulus(system)],
         (System::TailPacked, _) => vec![Way::Scheme { in_band: false, line: false }],
         (System::TailLine, _) => vec![Way::Scheme { in_band: false, line: true }],
@@ -140,8 +150,8 @@ pub(crate) struct Ends {
     turn: usize,
     pipe: Kernel,
     uds: Kernel,
-    /// Of each kind that is measured.
-    pub(crate) rings: Vec<Rings>,
+    /// Of each way that is measured and has some.
+    pub(crate) rings: Vec<(Way, Rings)>,
 }
 
 impl Ends {
@@ -164,8 +174,9 @@ impl Ends {
             Way::Slots(false) => visit.visit(&mut floor::slots::<1>(floor, client, size)),
             Way::Slots(true) => visit.visit(&mut floor::slots::<PATIENT>(floor, client, size)),
             Way::Futex => visit.visit(&mut floor::futex(floor, client, spot, size)),
-            Way::Annulus(kind) => match self.rings.iter_mut().find(|rings| rings.kind() == kind) {
-                Some(rings) => visit.visit(rings),
+            Way::Annulus(_) | Way::Fan(_) => match self.rings.iter_mut().find(|rings| rings.0 == way) {
+                Some((_, Rings::Pair(pair))) => visit.visit(&mut **pair),
+                Some((_, Rings::Fan(fan))) => visit.visit(&mut **fan),
                 None => Err(Error::failed("a round of annulus before its rings were made")),
             },
             Way::Scheme { in_band, line } => {
@@ -201,11 +212,13 @@ mod tests {
 
     #[test]
     fn the_floor_of_each_cell() {
-        assert_eq!(ways(System::Floor, Bench::PingPong, 48), [Way::TwoLine(false), Way::TwoLine(true)]);
-        assert_eq!(ways(System::Floor, Bench::PingPong, 64), [Way::OneSlot(false), Way::OneSlot(true)]);
+        assert_eq!(ways(System::Floor, Bench::PingPong, 48, 1), [Way::TwoLine(false), Way::TwoLine(true)]);
+        assert_eq!(ways(System::Floor, Bench::PingPong, 64, 1), [Way::OneSlot(false), Way::OneSlot(true)]);
         for (way, word) in WAYS {
             assert_eq!(word.parse::<Way>().unwrap(), way);
             assert_eq!(way.to_string(), word);
         }
+        assert_eq!("fan-8".parse::<Way>().unwrap(), Way::Fan(8));
+        assert_eq!(Way::Fan(8).to_string(), "fan-8");
     }
 }

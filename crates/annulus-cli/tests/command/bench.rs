@@ -6,18 +6,20 @@ use rustix::process::{Signal, kill_process_group};
 
 use crate::rig::{Place, Running, until};
 
-#[test]
-fn a_tiny_run_prints_a_line_for_each_row() {
+const TIMES: [&str; 7] = ["n", "min", "p50", "p90", "p99", "p999", "max"];
+
+/// A run of few rounds of one bench; its lines, of which there are as many as `heads`, and begin so.
+fn tiny(bench: &str, size: &str, heads: &[String], names: &[&str]) {
     let place = Place::new();
-    let args = ["bench", "--quick", "--rounds", "2", "--benches", "pingpong", "--sizes", "8", "--json"];
+    let args = ["bench", "--quick", "--rounds", "2", "--benches", bench, "--sizes", size, "--json"];
     let ended = place.run(&args);
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
     let lines: Vec<&str> = ended.text().lines().collect();
-    assert_eq!(lines.len(), 4, "{}", ended.text());
-    for (line, system) in lines.iter().zip(["floor", "annulus", "pipe", "uds"]) {
-        let begin = format!("{{\"bench\":\"pingpong\",\"system\":\"{system}\",\"size\":8,\"mode\":");
-        assert!(line.starts_with(&begin) && line.ends_with('}'), "{line}");
-        for name in ["n", "min", "p50", "p90", "p99", "p999", "max", "ratio_p50", "ratio_lo", "ratio_hi"] {
+    assert_eq!(lines.len(), heads.len(), "{}", ended.text());
+    for (line, head) in lines.iter().zip(heads) {
+        let begin = format!("{{\"bench\":\"{bench}\",\"system\":{head},\"unit\":");
+        assert!(line.starts_with(&begin) && line.ends_with('}'), "{line} is not {begin}");
+        for name in names.iter().chain(&["ratio_lo", "ratio_hi"]) {
             let value = line.split_once(&format!("\"{name}\":")).unwrap().1.split([',', '}']).next().unwrap();
             assert!(value.parse::<f64>().unwrap() > 0.0, "{name} in {line}");
         }
@@ -26,13 +28,39 @@ fn a_tiny_run_prints_a_line_for_each_row() {
 }
 
 #[test]
+fn a_tiny_run_prints_a_line_for_each_row() {
+    let heads = [("floor", "spin"), ("annulus", "spin"), ("pipe", "block"), ("uds", "block")];
+    let heads = heads.map(|(system, mode)| format!("\"{system}\",\"size\":8,\"mode\":\"{mode}\""));
+    tiny("pingpong", "8", &heads, &[&TIMES[..], &["ratio_p50"]].concat());
+}
+
+#[test]
+fn a_fan_out_has_a_line_for_each_number_of_readers() {
+    let heads =
+        [1, 2, 8, 64].map(|n| format!("\"annulus\",\"size\":100,\"mode\":\"polled\",\"readers\":{n}"));
+    tiny("fanout", "100", &heads, &[&TIMES[..], &["msgs_per_s", "ratio_p50"]].concat());
+}
+
+#[test]
+fn a_system_that_a_bench_does_not_know_is_wrong_use() {
+    let place = Place::new();
+    let ended = place.run(&["bench", "--quick", "--benches", "pingpong,fanout", "--systems", "annulus,pipe"]);
+    assert_eq!((ended.code, ended.text()), (Some(2), ""));
+    let what = "the bench `fanout` does not know the system `pipe`: it knows annulus";
+    assert!(ended.err.contains(what), "{}", ended.err);
+}
+
+#[test]
 fn a_signal_of_the_terminal_leaves_no_ring_behind() {
-    for signal in [Signal::INT, Signal::TERM] {
+    // Of a fan-out, the first cell has one ring, and all later ones two.
+    for (signal, bench, rings) in
+        [(Signal::INT, "pingpong", 2), (Signal::TERM, "pingpong", 2), (Signal::INT, "fanout", 1)]
+    {
         let place = Place::new();
-        let args = ["bench", "--rounds", "1000000", "--benches", "pingpong", "--systems", "annulus"];
+        let args = ["bench", "--rounds", "1000000", "--benches", bench, "--systems", "annulus"];
         // A terminal sends it to both processes of the bench.
         let bench = Running(place.command(&args).process_group(0).spawn().unwrap());
-        until(|| place.names().iter().filter(|name| !name.starts_with('.')).count() == 2);
+        until(|| place.names().iter().filter(|name| !name.starts_with('.')).count() == rings);
         kill_process_group(bench.pid(), signal).unwrap();
         let ended = bench.end();
         let code = if signal == Signal::INT { 130 } else { 143 };
