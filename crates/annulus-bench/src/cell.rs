@@ -8,10 +8,10 @@ use hdrhistogram::Histogram;
 use crate::clock::Clock;
 use crate::loops::Sheet;
 use crate::peer::{Peer, Timing};
-use crate::pin::Pinned;
+use crate::pin::{self, Pinned};
 use crate::plan::{Bench, Plan, System, Task, Wait};
 use crate::rounds::{Ratio, median, p50};
-use crate::systems::{RingPlan, Way, ways};
+use crate::systems::{RingPlan, Teams, Way, ways};
 use crate::watch::Watch;
 use crate::{Error, Result, Round, Row, Values};
 
@@ -24,6 +24,7 @@ pub(crate) struct Run<'a> {
     rings: u32,
     told: usize,
     sheets: Sheets,
+    teams: Teams,
     watch: Watch, // goes before the peer, whose end it would take for a fault
     peer: Peer,
     _pin: Pinned,
@@ -41,7 +42,7 @@ struct Sheets {
 struct Cell {
     bench: Bench,
     size: usize,
-    /// How many readers there are.
+    /// How many readers or workers there are.
     count: u32,
 }
 
@@ -56,7 +57,7 @@ struct Half {
 /// A row while it grows.
 struct Growing {
     system: System,
-    /// How many readers it has.
+    /// How many readers or workers it has.
     many: u32,
     ways: Vec<Way>,
     times: Histogram<u64>,
@@ -130,6 +131,7 @@ fn mode(system: System, bench: Bench, wait: Wait) -> &'static str {
         (System::Pipe | System::Uds, _) => "block",
         (_, Bench::Wake) => Wait::Park.word(),
         (_, Bench::Fanout) => "polled", // the peer's one thread goes from reader to reader
+        (System::Annulus | System::Crossbeam, Bench::Group) => Wait::Park.word(),
         (system, _) if system.is_annulus() => wait.word(),
         _ => Wait::Spin.word(),
     }
@@ -138,13 +140,14 @@ fn mode(system: System, bench: Bench, wait: Wait) -> &'static str {
 impl<'a> Run<'a> {
     pub(crate) fn start(plan: &'a Plan, cpus: [usize; 2], began: Instant) -> Result<Self> {
         let clock = Clock::calibrate();
+        let teams = Teams::new(pin::workers(plan.cpus, cpus)?);
         let peer = Peer::start(plan, cpus[1])?;
         let watch = peer.socket().and_then(Watch::start);
         let watch = watch.map_err(|e| Error::io("cannot watch the peer process", &e))?;
         let half = || Half { sheets: vec![Sheet::new(), Sheet::new()], ..Half::default() };
         let sheets = Sheets { yardstick: half(), system: half() };
         let _pin = Pinned::to(cpus[0])?;
-        Ok(Self { plan, began, clock, seq: 0, rings: 0, told: 0, sheets, watch, peer, _pin })
+        Ok(Self { plan, began, clock, seq: 0, rings: 0, told: 0, sheets, teams, watch, peer, _pin })
     }
 
     /// All pairs of one bench, size by size: a row for each system.
@@ -164,9 +167,7 @@ impl<'a> Run<'a> {
         let mut yardstick = Growing::new(cell.bench.yardstick(cell.count), cell)?;
         let others = task.others(cell.count).map(|system| Growing::new((system, cell.count), cell));
         let mut others = others.collect::<Result<Vec<_>>>()?;
-        for row in others.iter().chain([&yardstick]).filter(|row| row.system.is_annulus()) {
-            self.open_rings(row, cell)?;
-        }
+        others.iter().chain([&yardstick]).try_for_each(|row| self.prepare(row, cell))?;
         self.measure(Which::Yardstick, &yardstick.ways, cell)?; // to warm up
         for other in &others {
             self.measure(Which::System, &other.ways, cell)?;
@@ -187,6 +188,7 @@ impl<'a> Run<'a> {
             }
         }
         self.peer.close_rings()?;
+        self.teams.clear();
         let asked = task.systems.contains(&yardstick.system) && yardstick.many == cell.count;
         let rows = asked.then_some(yardstick).into_iter().chain(others);
         let mut rows = rows.map(|row| row.row(cell, plan.wait)).collect::<Result<Vec<_>>>()?;
@@ -194,17 +196,22 @@ impl<'a> Run<'a> {
         Ok(rows)
     }
 
-    fn open_rings(&mut self, row: &Growing, cell: Cell) -> Result<()> {
+    /// Makes what lasts for a cell: rings, and teams of workers.
+    fn prepare(&mut self, row: &Growing, cell: Cell) -> Result<()> {
         let &Plan { wait, profile, fence, capacity, .. } = self.plan;
         let wait = match cell.bench {
-            Bench::Wake => Wait::Park,
+            Bench::Wake | Bench::Group => Wait::Park,
             Bench::Fanout => Wait::Spin,
             _ => wait,
         };
         self.rings += 1;
         let name = (std::process::id(), self.rings);
         let plan = RingPlan { name, kind: row.system, capacity, wait, profile, fence };
-        row.ways.iter().try_for_each(|way| self.peer.open_rings(*way, &plan))
+        row.ways.iter().try_for_each(|way| match *way {
+            Way::Team(_, workers) => self.teams.make(&plan, workers, cell.size),
+            way if row.system.is_annulus() => self.peer.open_rings(way, &plan),
+            _ => Ok(()),
+        })
     }
 
     /// One round of each way, nothing but rounds.
@@ -219,7 +226,10 @@ impl<'a> Run<'a> {
         for (way, sheet) in ways.iter().zip(&mut half.sheets) {
             let (length, clock, seq, capacity) = (self.plan.round, self.clock, self.seq, self.plan.capacity);
             let mut timing = Timing { bench, size, length, clock, seq, capacity };
-            let round = self.peer.round(*way, &mut timing, sheet);
+            let round = match *way {
+                Way::Team(system, _) => self.teams.round(system, &mut timing, sheet),
+                way => self.peer.round(way, &mut timing, sheet),
+            };
             round.map_err(|e| Error::failed(format!("{bench} of {way} with {size} bytes: {e}")))?;
             self.seq = timing.seq;
             self.watch.round();

@@ -43,7 +43,7 @@ pub struct Row {
     pub system: System,
     /// Bytes of a message.
     pub size: usize,
-    /// How many readers there were, where the bench has [`Bench::many`].
+    /// How many readers or workers there were, where the bench has [`Bench::many`].
     pub many: u32,
     /// How its ends waited: `spin`, `yield`, `park`, `block` in the kernel's own objects, or `polled`: one thread
     /// went from reader to reader.

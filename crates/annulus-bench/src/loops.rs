@@ -12,7 +12,7 @@ use crate::systems::{Half, Visit};
 use crate::{Error, Result, sleep};
 
 /// Ends a round. The numbers of messages stay below it.
-const STOP: u64 = u64::MAX;
+pub(crate) const STOP: u64 = u64::MAX;
 /// Round trips at the start of a round that are not measured: the peer's first look comes late.
 const UNTIMED: u32 = 32;
 /// How long after its last word the reader has had time to fall asleep.
@@ -71,8 +71,14 @@ impl Visit for Client<'_> {
             Bench::Stream => self.stream(half, &mut body),
             Bench::Wake => self.wake(half, &mut body),
             Bench::Fanout => self.fan_out(half, &mut body),
+            Bench::Group => Err(no_peer()),
         }
     }
+}
+
+#[cold]
+fn no_peer() -> Error {
+    Error::failed("this is measured within one process")
 }
 
 impl Client<'_> {
@@ -211,6 +217,7 @@ impl Visit for Server<'_> {
             Bench::Stream => self.stream(half, &mut body),
             Bench::Wake => self.wake(half, &mut body),
             Bench::Fanout => self.fan_out(half, &mut body),
+            Bench::Group => Err(no_peer()),
         }
     }
 }

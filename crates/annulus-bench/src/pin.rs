@@ -48,6 +48,12 @@ pub(crate) fn choose(asked: Option<[usize; 2]>) -> Result<[usize; 2]> {
     }
 }
 
+/// Where several workers run: on all CPUs but the client's, or on the one that was asked for.
+pub(crate) fn workers(asked: Option<[usize; 2]>, [client, peer]: [usize; 2]) -> Result<Vec<usize>> {
+    let others = || Ok(allowed()?.into_iter().filter(|&cpu| cpu != client).collect());
+    if asked.is_some() { Ok(vec![peer]) } else { others() }
+}
+
 /// Keeps this thread on one CPU; where it was allowed before comes back on drop.
 pub(crate) struct Pinned(libc::cpu_set_t);
 

@@ -52,6 +52,8 @@ words! {
         Wake = "wake",
         /// Publishing to many subscribers of one ring.
         Fanout = "fanout",
+        /// Messages one way, of which each goes to one of several workers.
+        Group = "group",
     }
 }
 
@@ -82,6 +84,10 @@ words! {
         Pipe = "pipe",
         /// A pair of Unix stream sockets.
         Uds = "uds",
+        /// A bare prototype: workers take records by one exchange of a position that they share.
+        BareCursor = "bare-cursor",
+        /// A bounded channel between the threads of one process.
+        Crossbeam = "crossbeam",
     }
 }
 
@@ -121,15 +127,15 @@ words! {
 
 impl Bench {
     /// All there are, in the order of the tables.
-    pub(crate) const ALL: [Self; 4] = [Self::PingPong, Self::Stream, Self::Wake, Self::Fanout];
+    pub(crate) const ALL: [Self; 5] = [Self::PingPong, Self::Stream, Self::Wake, Self::Fanout, Self::Group];
     /// Those that are measured unless others are asked for.
     pub const USUAL: [Self; 3] = [Self::PingPong, Self::Stream, Self::Wake];
 
     /// The systems that it knows, beginning with its yardstick.
     pub fn knows(self) -> &'static [System] {
         use System::{
-            Annulus, AnnulusMonotonic, AnnulusSemaphore, AnnulusTsc, Floor, FloorAgain, InBandLine,
-            InBandPacked, Pipe, TailLine, TailPacked, Uds,
+            Annulus, AnnulusMonotonic, AnnulusSemaphore, AnnulusTsc, BareCursor, Crossbeam, Floor,
+            FloorAgain, InBandLine, InBandPacked, Pipe, TailLine, TailPacked, Uds,
         };
         match self {
             Self::PingPong | Self::Stream | Self::Wake => &[
@@ -147,6 +153,7 @@ impl Bench {
                 Uds,
             ],
             Self::Fanout => &[Annulus],
+            Self::Group => &[BareCursor, Annulus, Crossbeam],
         }
     }
 
@@ -174,6 +181,7 @@ impl Bench {
         match self {
             Self::PingPong | Self::Stream | Self::Wake => None,
             Self::Fanout => Some("readers"),
+            Self::Group => Some("workers"),
         }
     }
 
@@ -182,10 +190,11 @@ impl Bench {
         match self {
             Self::PingPong | Self::Stream | Self::Wake => &[1],
             Self::Fanout => &[1, 2, 8, 64],
+            Self::Group => &[1, 2, 4],
         }
     }
 
-    /// What a cell's systems are held against: a system, and how many readers it has.
+    /// What a cell's systems are held against: a system, and how many readers or workers it has.
     pub(crate) fn yardstick(self, count: u32) -> (System, u32) {
         let count = if self == Self::Fanout { 1 } else { count };
         (self.knows()[0], count)
@@ -193,7 +202,7 @@ impl Bench {
 
     /// Whether its figures are rates, not times.
     pub fn is_rate(self) -> bool {
-        self == Self::Stream
+        matches!(self, Self::Stream | Self::Group)
     }
 }
 
@@ -318,12 +327,12 @@ impl Plan {
         if self.fence == Fence::Spin
             && self.tasks.iter().any(|task| {
                 task.systems.iter().any(|system| system.is_annulus())
-                    && (self.wait == Wait::Park || task.bench == Bench::Wake)
+                    && (self.wait == Wait::Park || matches!(task.bench, Bench::Wake | Bench::Group))
             })
         {
             return Err(Error::usage(
-                "readers of a spin-only ring never sleep: with `--fence spin` leave out the bench `wake` \
-                 and `--wait park`",
+                "readers of a spin-only ring never sleep: with `--fence spin` leave out the benches `wake` \
+                 and `group`, and `--wait park`",
             ));
         }
         Ok(())

@@ -257,6 +257,9 @@ mod tests {
         assert!(text.contains(r#""mode":"spin","readers":8,"unit":"ns","n":1000"#), "{text}");
         assert!(text.contains(r#""max":1000,"msgs_per_s":2000000,"ratio_p50":1.2500"#), "{text}");
         assert_eq!(fanout.label(), "fanout-annulus-64-8");
+        let group = row(Bench::Group, System::Crossbeam, Values::Rate { count: 5, per_second: 1e6 });
+        let text = json(&group);
+        assert!(text.contains(r#""mode":"spin","workers":8,"unit":"msgs/s","n":5"#), "{text}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use annulus::{Align, Clock, FenceMode, Producer, Ring, Subscriber, Waiting, Wake};
+use annulus::{Align, Clock, Create, FenceMode, Producer, Ring, Subscriber, Waiting, Wake, Worker};
 
 use super::{Half, Way, stamp, stamped};
 use crate::peer::number;
@@ -24,7 +24,7 @@ pub(crate) struct RingPlan {
 }
 
 #[cold]
-fn failed(what: &str, error: impl Display) -> Error {
+pub(super) fn failed(what: &str, error: impl Display) -> Error {
     Error::failed(format!("annulus: {what}: {error}"))
 }
 
@@ -62,7 +62,7 @@ impl RingPlan {
         }
     }
 
-    fn producer(&self, from: &str) -> Result<Producer> {
+    fn create(&self, from: &str) -> Create {
         let align = match self.profile {
             Profile::Packed => Align::Packed,
             Profile::Line => Align::Line,
@@ -80,7 +80,20 @@ impl RingPlan {
             System::AnnulusMonotonic => ring.wake(Wake::Futex).stamped(Clock::Monotonic),
             _ => ring.wake(Wake::Futex),
         };
-        ring.waiting(self.waiting()).producer().map_err(|e| failed("cannot make a ring", e))
+        ring.waiting(self.waiting())
+    }
+
+    fn producer(&self, from: &str) -> Result<Producer> {
+        self.create(from).producer().map_err(|e| failed("cannot make a ring", e))
+    }
+
+    /// A ring of this process's own, and the workers of a group on it.
+    pub(super) fn group(&self, workers: u32) -> Result<(Producer, Vec<Worker>)> {
+        let producer = self.create("group").max_groups(1).producer();
+        let producer = producer.map_err(|e| failed("cannot make a ring", e))?;
+        let join = |_| Ring::open(&self.name("group")).waiting(self.waiting()).join_group("bench");
+        let workers = (0..workers).map(join).collect::<std::result::Result<_, _>>();
+        Ok((producer, workers.map_err(|e| failed("cannot join a group", e))?))
     }
 
     fn subscriber(&self, from: &str) -> Result<Subscriber> {

@@ -4,6 +4,7 @@ mod annulus;
 mod floor;
 mod kernel;
 mod schemes;
+mod teams;
 
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -13,6 +14,7 @@ use memmap2::MmapRaw;
 
 pub(crate) use annulus::{RingPlan, Rings};
 use kernel::Kernel;
+pub(crate) use teams::Teams;
 
 use crate::plan::{Bench, System};
 use crate::{Error, Result};
@@ -69,6 +71,8 @@ pub(crate) enum Way {
     Uds,
     /// One ring with so many readers.
     Fan(u32),
+    /// A system within the client's process, with so many workers.
+    Team(System, u32),
 }
 
 /// Rounds before the floor's slots move on.
@@ -102,6 +106,7 @@ impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fan(readers) => write!(f, "{FAN}{readers}"),
+            Self::Team(system, workers) => write!(f, "{system}-{workers}"),
             way => f.write_str(WAYS.iter().find(|(w, _)| w == way).map_or("?", |(_, word)| word)),
         }
     }
@@ -122,6 +127,7 @@ impl FromStr for Way {
 pub(crate) fn ways(system: System, bench: Bench, size: usize, many: u32) -> Vec<Way> {
     match (system, bench) {
         (_, Bench::Fanout) => vec![Way::Fan(many)],
+        (system, Bench::Group) => vec![Way::Team(system, many)],
         (system, _) if system.is_annulus() => vec![Way::Annulus(system)],
         (System::TailPacked, _) => vec![Way::Scheme { in_band: false, line: false }],
         (System::TailLine, _) => vec![Way::Scheme { in_band: false, line: true }],
@@ -179,6 +185,7 @@ impl Ends {
                 Some((_, Rings::Fan(fan))) => visit.visit(&mut **fan),
                 None => Err(Error::failed("a round of annulus before its rings were made")),
             },
+            Way::Team(..) => Err(Error::failed("a team is within one process")),
             Way::Scheme { in_band, line } => {
                 let align = if line { 64 } else { 8 };
                 if in_band {

@@ -42,6 +42,15 @@ fn a_fan_out_has_a_line_for_each_number_of_readers() {
 }
 
 #[test]
+fn a_group_has_a_line_for_each_system_and_number_of_workers() {
+    let heads = [1, 2, 4].into_iter().flat_map(|n| {
+        let modes = [("bare-cursor", "spin"), ("annulus", "park"), ("crossbeam", "park")];
+        modes.map(|(system, mode)| format!("\"{system}\",\"size\":100,\"mode\":\"{mode}\",\"workers\":{n}"))
+    });
+    tiny("group", "100", &heads.collect::<Vec<_>>(), &["n", "msgs_per_s", "gb_per_s", "ratio"]);
+}
+
+#[test]
 fn a_system_that_a_bench_does_not_know_is_wrong_use() {
     let place = Place::new();
     let ended = place.run(&["bench", "--quick", "--benches", "pingpong,fanout", "--systems", "annulus,pipe"]);
@@ -52,10 +61,14 @@ fn a_system_that_a_bench_does_not_know_is_wrong_use() {
 
 #[test]
 fn a_signal_of_the_terminal_leaves_no_ring_behind() {
-    // Of a fan-out, the first cell has one ring, and all later ones two.
-    for (signal, bench, rings) in
-        [(Signal::INT, "pingpong", 2), (Signal::TERM, "pingpong", 2), (Signal::INT, "fanout", 1)]
-    {
+    // A fan-out to one reader has one ring, and so has a group.
+    let benches = [
+        (Signal::INT, "pingpong", 2),
+        (Signal::TERM, "pingpong", 2),
+        (Signal::INT, "fanout", 1),
+        (Signal::INT, "group", 1),
+    ];
+    for (signal, bench, rings) in benches {
         let place = Place::new();
         let args = ["bench", "--rounds", "1000000", "--benches", bench, "--systems", "annulus"];
         // A terminal sends it to both processes of the bench.
