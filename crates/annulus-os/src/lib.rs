@@ -12,6 +12,7 @@
 //! | [`lock`] | byte locks that the kernel drops when their holder dies | fcntl(2) |
 //! | [`fork`] | what a forked child must not have | pthread_atfork(3) |
 //! | [`futex`] | sleeping on a shared word | futex(2) |
+//! | [`many`] | sleeping on many shared words at once | io_uring(7), futex_waitv(2) |
 //! | [`semaphore`] | sleeping on a semaphore in shared words | sem_overview(7) |
 //! | [`pass`] | descriptors over a socket, and who is at its other end | unix(7), sendmsg(2), recvmsg(2) |
 //! | [`inherit`] | descriptors that a child keeps, and files opened again | execve(2), proc_pid_fd(5) |
@@ -36,6 +37,7 @@ pub mod futex;
 pub mod inherit;
 pub mod lock;
 pub mod machine;
+pub mod many;
 pub mod mapping;
 pub mod membarrier;
 mod pages;

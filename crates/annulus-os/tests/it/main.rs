@@ -4,6 +4,7 @@ mod clock;
 mod futex;
 mod huge;
 mod locks;
+mod many;
 mod mapping;
 mod object;
 mod pages;
