@@ -1,32 +1,27 @@
 //! What observers and copying subscribers have in common: records are copied out, and believed only if the
 //! producer had not begun to overwrite them.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use annulus_core::doorbell::{
-    Heavy, READERS, Settled, Slept, after_release, has_turned, sleep_as_reader, when_empty,
-};
+use annulus_core::doorbell::{Heavy, READERS, Sleep, Slept, after_release, has_turned, when_empty};
 use annulus_core::history::{Damaged, Resume};
 use annulus_core::ladder::Waiting;
 use annulus_core::layout::{Identity, Slot};
 use annulus_core::memory::{Mirror, View};
 use annulus_core::observer::{Lapped, Observer as Core, Seen, Sight};
-use annulus_os::{Birth, LockFile, sys};
+use annulus_os::{Birth, LockFile};
 
-use crate::bells::{ReaderBell, RoomBell};
+use crate::bells::RoomBell;
 use crate::clock::Timekeeper;
 use crate::error::{CopyError, CopyTimeoutError, RecvError, TryCopyError, at_home};
 use crate::life::{Life, leave_slot};
 use crate::memory::{DataMemory, Memory};
 use crate::received::{Received, Target};
 use crate::registry::Name;
-use crate::subscriber::heavy_of;
-use crate::wait::{FIRST_SLEEP, Waiter, wait};
+use crate::sleeper::{NAP_LONGEST, Sleeper, Sleeping, heavy_of};
+use crate::wait::{Waiter, wait};
 
-/// A reader without a doorbell naps, longer and longer, up to the liveness interval.
-const NAP_FIRST: Duration = Duration::from_micros(50);
-/// One that has a doorbell, but may not sleep, naps no longer than this.
-const NAP_LONGEST: Duration = Duration::from_millis(1);
 /// A reader that polls looks at the clock once in so many empty polls.
 const POLLS: u32 = 64;
 /// Tries to copy the newest record. Each fails only if the producer went around the ring meanwhile.
@@ -70,10 +65,8 @@ pub(crate) struct Copier {
     keeper: Timekeeper,
     resume: Resume,
     waiting: Waiting,
-    heavy: Heavy,
-    settled: Settled,
-    polls: u32,
-    nap: Duration,
+    sleeping: Sleeping,
+    polls: Cell<u32>,
     lost: u64,
     /// Whose handle this is: a forked child's copy must not free its parent's slot.
     birth: Birth,
@@ -125,10 +118,8 @@ impl Copier {
             keeper,
             resume,
             waiting,
-            heavy,
-            settled: Settled::default(),
-            polls: 0,
-            nap: NAP_FIRST,
+            sleeping: Sleeping::new(heavy),
+            polls: Cell::new(0),
             lost: 0,
             birth: Birth::here(),
         }
@@ -316,15 +307,14 @@ impl Copier {
 
     /// The end, if a poll that found nothing should say it.
     #[cold]
-    fn poll_end(&mut self) -> Option<RecvError> {
-        self.polls = self.polls.wrapping_add(1);
+    fn poll_end(&self) -> Option<RecvError> {
+        let polls = self.polls.get().wrapping_add(1);
+        self.polls.set(polls);
         let view = self.mapped.view();
-        if !self.polls.is_multiple_of(POLLS) {
+        if !polls.is_multiple_of(POLLS) {
             return self.core.ended(&view).map(RecvError::from);
         }
-        if let Mapped::Seat(seat) = &self.mapped {
-            when_empty(seat.memory.ctl(), &RoomBell::of(&seat.memory));
-        }
+        self.ring();
         self.end_at(Instant::now())
     }
 
@@ -345,44 +335,91 @@ impl Copier {
         target: &mut impl Target,
         deadline: Option<Instant>,
     ) -> Option<Result<Received, CopyError>> {
-        self.nap = NAP_FIRST;
+        self.sleeping.begin();
         let waiting = self.waiting;
         wait(&mut Copying { copier: self, target }, waiting, deadline)
     }
 
-    fn park(&mut self, left: Duration) {
-        if let Mapped::Seat(seat) = &self.mapped
-            && self.heavy != Heavy::Never
-        {
-            let bell = ReaderBell::at(&seat.memory, seat.slot);
-            let limits = [FIRST_SLEEP, left].map(Some);
-            let mut settled = self.settled;
-            let slept =
-                sleep_as_reader(seat.memory.ctl(), READERS, self.heavy, &bell, &mut settled, limits, || {
-                    self.has_news()
-                });
-            self.settled = settled;
-            match slept {
-                Slept::Woken => seat.slot().sleeps.count(1),
-                Slept::Ready => {}
-                // For good: each further try would declare a sleeper that does not sleep.
-                Slept::Forbidden => self.heavy = Heavy::Never,
+    fn park(&self, left: Duration) {
+        match &self.mapped {
+            Mapped::Seat(seat) => {
+                let place = (&seat.memory, seat.slot);
+                self.sleeping.park(place, READERS, left, || !self.may_sleep());
             }
-            return;
+            Mapped::Data(_) => self.sleeping.nap(left, self.longest_nap()),
         }
-        let longest = match self.mapped {
+    }
+
+    /// Whether a reader about to sleep still may.
+    fn may_sleep(&self) -> bool {
+        let view = self.mapped.view();
+        !(self.core.is_ready(&view) || has_turned(view.producer, self.life.epoch()))
+    }
+}
+
+impl Sleeper for Copier {
+    fn bell(&self) -> Option<&Memory> {
+        match &self.mapped {
+            Mapped::Data(_) => None,
+            Mapped::Seat(seat) => self.sleeping.bell(&seat.memory),
+        }
+    }
+
+    fn bits(&self) -> u32 {
+        READERS
+    }
+
+    fn waiting(&self) -> Waiting {
+        self.waiting
+    }
+
+    fn longest_nap(&self) -> Duration {
+        match self.mapped {
             // Nobody knows of this reader, so nobody can wake it.
             Mapped::Data(_) => self.life.interval(),
             Mapped::Seat(_) => NAP_LONGEST,
-        };
-        sys::nap(left.min(self.nap));
-        self.nap = (self.nap * 2).min(longest);
+        }
     }
 
-    /// Whether a reader about to sleep should not.
     fn has_news(&self) -> bool {
         let view = self.mapped.view();
-        self.core.is_ready(&view) || has_turned(view.producer, self.life.epoch())
+        !self.birth.is_here() || self.core.is_ready(&view) || self.core.ended(&view).is_some()
+    }
+
+    fn has_ended(&self, now: Instant) -> bool {
+        let ended = self.end_at(now).is_some();
+        if ended {
+            // Only every so manieth poll asks, and only once in so long.
+            self.polls.set(u32::MAX);
+            self.life.ask_soon();
+        }
+        ended
+    }
+
+    fn patience(&self, now: Instant) -> Duration {
+        self.life.patience(now)
+    }
+
+    fn interval(&self) -> Duration {
+        self.life.interval()
+    }
+
+    fn ring(&self) {
+        if let Mapped::Seat(seat) = &self.mapped {
+            when_empty(seat.memory.ctl(), &RoomBell::of(&seat.memory));
+        }
+    }
+
+    fn go_to_sleep(&self, extra: u32, most: Duration) -> Result<Sleep, Slept> {
+        let Mapped::Seat(seat) = &self.mapped else { return Err(Slept::Forbidden) };
+        let place = (&seat.memory, seat.slot);
+        self.sleeping.go_to_sleep(place, READERS | extra, most, || !self.may_sleep())
+    }
+
+    fn slept(&self, sleep: Sleep, passed: bool) {
+        if let Mapped::Seat(seat) = &self.mapped {
+            self.sleeping.slept((&seat.memory, seat.slot), sleep, passed);
+        }
     }
 }
 
@@ -418,9 +455,7 @@ impl<T: Target> Waiter for Copying<'_, T> {
     }
 
     fn ring(&mut self) {
-        if let Mapped::Seat(seat) = &self.copier.mapped {
-            when_empty(seat.memory.ctl(), &RoomBell::of(&seat.memory));
-        }
+        self.copier.ring();
     }
 
     fn end(&mut self, now: Instant) -> Option<Self::Got> {

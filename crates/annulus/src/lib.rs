@@ -64,6 +64,7 @@ mod ring;
 mod room;
 #[cfg(feature = "shared_memory")]
 mod shmem;
+mod sleeper;
 mod subscriber;
 mod typed;
 mod wait;

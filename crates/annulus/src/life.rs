@@ -31,6 +31,11 @@ impl Rate {
         self.interval
     }
 
+    /// It is time now, however short ago the last asking was.
+    pub(crate) fn forget(&self) {
+        self.last.set(None);
+    }
+
     /// How long until it is time again.
     pub(crate) fn left(&self, now: Instant) -> Duration {
         let since = self.last.get().map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
@@ -78,6 +83,11 @@ impl Life {
             Sign::Lock { file, byte } => lock::is_write_locked(file, *byte).map(drop),
             Sign::Gone | Sign::Unknown => Ok(()),
         }
+    }
+
+    /// The next time that the end is looked for, the kernel is asked.
+    pub(crate) fn ask_soon(&self) {
+        self.checking.forget();
     }
 
     /// How long a reader may sleep before it looks again whether the producer lives.

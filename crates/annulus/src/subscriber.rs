@@ -4,27 +4,23 @@ use std::cell::Cell;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use annulus_core::doorbell::{
-    Heavy, READERS, Settled, Slept, after_release, has_turned, sleep_as_reader, when_empty,
-};
+use annulus_core::doorbell::{READERS, Sleep, Slept, after_release, has_turned, when_empty};
 use annulus_core::history::Start;
 use annulus_core::ladder::Waiting;
-use annulus_core::layout::{FenceMode, Identity, Slot};
+use annulus_core::layout::Slot;
 use annulus_core::reader::{Held, JoinFailed, Look, Passed, Pins, Reader};
-use annulus_os::{Birth, LockFile, sys};
+use annulus_os::{Birth, LockFile};
 
-use crate::bells::{ReaderBell, RoomBell};
+use crate::bells::RoomBell;
 use crate::clock::Timekeeper;
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError, at_home};
 use crate::life::{Life, leave_slot};
 use crate::memory::Memory;
 use crate::record::Record;
 use crate::registry::Name;
-use crate::wait::{FIRST_SLEEP, Waiter, wait};
+use crate::sleeper::{NAP_LONGEST, Sleeper, Sleeping, heavy_of};
+use crate::wait::{Waiter, wait};
 
-/// Where a reader may not sleep it naps, longer and longer.
-const NAP_FIRST: Duration = Duration::from_micros(50);
-const NAP_LONGEST: Duration = Duration::from_millis(1);
 /// A reader that polls looks at the clock once in so many empty polls.
 const POLLS: u32 = 64;
 /// Pauses of the processor, at most, in which a stream may gather: under two microseconds.
@@ -72,8 +68,7 @@ pub struct Subscriber {
     pin_bits: Box<[Cell<u64>]>,
     pin_count: Cell<u64>,
     waiting: Cell<Waiting>,
-    heavy: Cell<Heavy>,
-    settled: Cell<Settled>,
+    sleeping: Sleeping,
     life: Life,
     polls: Cell<u32>,
     /// The sequence at which the ring was last found empty.
@@ -119,8 +114,7 @@ impl Subscriber {
             pin_bits: vec![Cell::new(0); Pins::words(&identity.shape)].into_boxed_slice(),
             pin_count: Cell::new(0),
             waiting: Cell::new(waiting),
-            heavy: Cell::new(heavy_of(&identity)),
-            settled: Cell::default(),
+            sleeping: Sleeping::new(heavy_of(&identity)),
             life,
             polls: Cell::new(0),
             empty_at: Cell::new(reader_sequence),
@@ -309,13 +303,13 @@ impl Subscriber {
         self.life.end(shared.producer, now, || self.end_of_state(), || self.reader.is_ready(shared))
     }
 
-    /// Whether a reader about to sleep should not.
-    fn has_news(&self) -> bool {
+    /// Whether a reader about to sleep still may.
+    fn may_sleep(&self) -> bool {
         let shared = self.memory.shared();
-        self.reader.is_ready(shared)
+        !(self.reader.is_ready(shared)
             || self.reader.is_evicted(shared)
             || self.reader.is_damaged()
-            || has_turned(shared.producer, self.life.epoch())
+            || has_turned(shared.producer, self.life.epoch()))
     }
 
     /// What a look says that found no record to take, when there is something.
@@ -336,7 +330,8 @@ impl Subscriber {
     #[cold]
     fn recv_slow(&self, deadline: Option<Instant>) -> Result<Record<'_>, RecvTimeoutError> {
         self.let_them_gather();
-        let mut waiter = Awaiting { subscriber: self, nap: NAP_FIRST };
+        self.sleeping.begin();
+        let mut waiter = Awaiting { subscriber: self };
         match wait(&mut waiter, self.waiting.get(), deadline) {
             Some(got) => got.map_err(RecvTimeoutError::Ended),
             None => Err(RecvTimeoutError::TimedOut),
@@ -355,32 +350,63 @@ impl Subscriber {
             annulus_core::sync::relax();
         }
     }
+}
 
-    fn park(&self, timeout: Duration, nap: &mut Duration) {
-        let ctl = self.memory.ctl();
-        let bell = ReaderBell::at(&self.memory, self.slot);
-        let limits = [FIRST_SLEEP, timeout].map(Some);
-        let mut settled = self.settled.get();
-        let slept =
-            sleep_as_reader(ctl, READERS, self.heavy.get(), &bell, &mut settled, limits, || self.has_news());
-        self.settled.set(settled);
-        match slept {
-            Slept::Woken => self.slot().sleeps.count(1),
-            Slept::Ready => {}
-            Slept::Forbidden => {
-                // For good: each further try would declare a sleeper that does not sleep.
-                self.heavy.set(Heavy::Never);
-                sys::nap(timeout.min(*nap));
-                *nap = (*nap * 2).min(NAP_LONGEST);
-            }
+impl Sleeper for Subscriber {
+    fn bell(&self) -> Option<&Memory> {
+        self.sleeping.bell(&self.memory)
+    }
+
+    fn bits(&self) -> u32 {
+        READERS
+    }
+
+    fn waiting(&self) -> Waiting {
+        self.waiting.get()
+    }
+
+    fn longest_nap(&self) -> Duration {
+        NAP_LONGEST
+    }
+
+    fn has_news(&self) -> bool {
+        !self.birth.is_here() || self.reader.is_ready(self.memory.shared()) || self.end_of_state().is_some()
+    }
+
+    fn has_ended(&self, now: Instant) -> bool {
+        let ended = self.end(now).is_some();
+        if ended {
+            // Only every so manieth poll asks, and only once in so long.
+            self.polls.set(u32::MAX);
+            self.life.ask_soon();
         }
+        ended
+    }
+
+    fn patience(&self, now: Instant) -> Duration {
+        self.life.patience(now)
+    }
+
+    fn interval(&self) -> Duration {
+        self.life.interval()
+    }
+
+    fn ring(&self) {
+        when_empty(self.memory.ctl(), &RoomBell::of(&self.memory));
+    }
+
+    fn go_to_sleep(&self, extra: u32, most: Duration) -> Result<Sleep, Slept> {
+        self.sleeping.go_to_sleep((&self.memory, self.slot), READERS | extra, most, || !self.may_sleep())
+    }
+
+    fn slept(&self, sleep: Sleep, passed: bool) {
+        self.sleeping.slept((&self.memory, self.slot), sleep, passed);
     }
 }
 
 /// A subscriber that waits.
 struct Awaiting<'a> {
     subscriber: &'a Subscriber,
-    nap: Duration,
 }
 
 impl<'a> Waiter for Awaiting<'a> {
@@ -396,7 +422,7 @@ impl<'a> Waiter for Awaiting<'a> {
     }
 
     fn ring(&mut self) {
-        when_empty(self.subscriber.memory.ctl(), &RoomBell::of(&self.subscriber.memory));
+        self.subscriber.ring();
     }
 
     fn end(&mut self, now: Instant) -> Option<Self::Got> {
@@ -408,16 +434,8 @@ impl<'a> Waiter for Awaiting<'a> {
     }
 
     fn park(&mut self, left: Duration) {
-        self.subscriber.park(left, &mut self.nap);
-    }
-}
-
-/// What a sleeper of a ring pays.
-pub(crate) fn heavy_of(identity: &Identity) -> Heavy {
-    match identity.fence_mode {
-        FenceMode::Asymmetric => Heavy::Barrier,
-        FenceMode::Symmetric => Heavy::Full,
-        _ => Heavy::Never,
+        let Subscriber { memory, slot, sleeping, .. } = self.subscriber;
+        sleeping.park((memory, *slot), READERS, left, || !self.subscriber.may_sleep());
     }
 }
 

@@ -20,7 +20,7 @@ use crate::job::Job;
 use crate::life::{Life, Rate, SlotBytes};
 use crate::memory::Memory;
 use crate::registry::Name;
-use crate::subscriber::heavy_of;
+use crate::sleeper::heavy_of;
 use crate::wait::{FIRST_SLEEP, Waiter, wait};
 
 /// Where a worker may not sleep it naps, longer and longer.
