@@ -17,7 +17,6 @@ use core::marker::PhantomData;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::io;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use annulus_core::doorbell::Park;
@@ -86,8 +85,6 @@ enum Kernel {
         leaving: Vec<Word>,
     },
     Waitv {
-        /// The last token of the turn before, where there are too many for one call.
-        turn: u64,
         waits: Vec<Wait>,
         tokens: Vec<u64>,
     },
@@ -137,7 +134,7 @@ impl Many {
                 Ok(Kernel::Uring { ring, own: false, leaving: Vec::new() })
             }
             Way::Waitv => match wait_many() {
-                WaitMany::Offered => Ok(Kernel::Waitv { turn: 0, waits: Vec::new(), tokens: Vec::new() }),
+                WaitMany::Offered => Ok(Kernel::Waitv { waits: Vec::new(), tokens: Vec::new() }),
                 WaitMany::Missing => Err(Errno::NOSYS.into()),
                 WaitMany::Refused => Err(Errno::PERM.into()),
             },
@@ -261,21 +258,19 @@ impl Many {
         Ok(())
     }
 
-    /// Waits at one's own bell and as many of the others as one call takes.
+    /// Waits at one's own bell and as many of the others as one call takes; the rest is looked at afterwards.
     fn wait_in_turn(&mut self, limit: Option<Duration>, woken: &mut Vec<u64>) -> io::Result<()> {
-        let Kernel::Waitv { turn, waits, tokens } = &mut self.kernel else { return Ok(()) };
+        let Kernel::Waitv { waits, tokens } = &mut self.kernel else { return Ok(()) };
         waits.clear();
         tokens.clear();
         waits.push(wait_of(self.poke.0.futex(), self.seen));
-        let behind = self.armed.range((Bound::Excluded(*turn), Bound::Unbounded));
-        let before = self.armed.range(..=*turn);
-        for (&token, armed) in behind.chain(before).take(WAITV_MAX - 1) {
+        // Those added last, if there are too many: what rang lately rings again, and tokens mostly grow.
+        for (&token, armed) in self.armed.iter().rev().take(WAITV_MAX - 1) {
             waits.push(wait_of(armed.word.get(), armed.seen));
             tokens.push(token);
         }
         let all = tokens.len() == self.armed.len();
         let limit = if all { limit } else { Some(limit.map_or(TURN, |limit| limit.min(TURN))) };
-        *turn = tokens.last().copied().unwrap_or(0);
         // A point in time, not a span; one too far away to express is no limit.
         let deadline = limit
             .and_then(|limit| clock_gettime(ClockId::Monotonic).checked_add(Timespec::try_from(limit).ok()?));
