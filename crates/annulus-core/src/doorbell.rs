@@ -299,10 +299,7 @@ pub fn go_to_sleep(
     Ok(settled.allows(stood, seen, limits))
 }
 
-/// Puts the producer to sleep until the cursors allow `wanted`, unless `look` finds the room at last.
-///
-/// A reader that goes on without a fence can miss a fresh declaration once. A declaration stands until a reader takes it or
-/// [`stop_waiting`].
+/// Puts the producer to sleep until the cursors allow `wanted`, unless `look` finds the room at last: see [`go_to_sleep_for_room`].
 pub fn sleep_for_room(
     ctl: &CtlHead,
     wanted: u64,
@@ -311,16 +308,38 @@ pub fn sleep_for_room(
     limits: Limits,
     look: impl FnOnce() -> bool,
 ) -> Slept {
+    match go_to_sleep_for_room(ctl, wanted, *settled, limits, look) {
+        Ok(sleep) => {
+            let passed = park.wait(ctl.room.futex(), sleep.seen, u32::MAX, sleep.limit);
+            settled.note(sleep, passed);
+            Slept::Woken
+        }
+        Err(awake) => awake,
+    }
+}
+
+/// A producer's steps up to its sleep, at the bell of `room`.
+///
+/// A reader that goes on without a fence can miss a fresh declaration once. A declaration stands until a reader takes it or
+/// [`stop_waiting`].
+///
+/// # Errors
+///
+/// [`Slept::Ready`].
+pub fn go_to_sleep_for_room(
+    ctl: &CtlHead,
+    wanted: u64,
+    settled: Settled,
+    limits: Limits,
+    look: impl FnOnce() -> bool,
+) -> Result<Sleep, Slept> {
     let seen = ctl.room.seen();
     let stood = ctl.blocked.declare(wanted);
     full_fence();
     if look() {
-        return Slept::Ready;
+        return Err(Slept::Ready);
     }
-    let sleep = settled.allows(stood, seen, limits);
-    let passed = park.wait(ctl.room.futex(), seen, u32::MAX, sleep.limit);
-    settled.note(sleep, passed);
-    Slept::Woken
+    Ok(settled.allows(stood, seen, limits))
 }
 
 /// The producer has what it waited for, or gives up.

@@ -10,6 +10,8 @@
 //! | [`place`] | a directory, the files in it, their reservation, seals and facts | open(2), fallocate(2), memfd_create(2), inotify(7) |
 //! | [`mapping`] | a file in memory, its body twice in a row, guards around; its pages present, locked, bound, huge | mmap(2), madvise(2), mlock(2), mbind(2) |
 //! | [`lock`] | byte locks that the kernel drops when their holder dies | fcntl(2) |
+//! | [`background`] | one value and one thread for the whole process | pthread_sigmask(3) |
+//! | [`eventfd`] | a descriptor to poll | eventfd(2) |
 //! | [`fork`] | what a forked child must not have | pthread_atfork(3) |
 //! | [`futex`] | sleeping on a shared word | futex(2) |
 //! | [`many`] | sleeping on many shared words at once | io_uring(7), futex_waitv(2) |
@@ -31,7 +33,9 @@ compile_error!(
     "annulus-os needs a 64-bit target: positions are 64-bit atomics and rings may exceed 32-bit address space."
 );
 
+pub mod background;
 pub mod clock;
+pub mod eventfd;
 pub mod fork;
 pub mod futex;
 pub mod inherit;
@@ -46,6 +50,7 @@ pub mod place;
 pub mod semaphore;
 pub mod sys;
 
+pub use eventfd::EventFd;
 pub use fork::Birth;
 pub use futex::Futex;
 pub use lock::LockFile;

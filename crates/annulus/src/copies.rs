@@ -8,6 +8,14 @@ use crate::received::OwnedRecord;
 macro_rules! copying_reader {
     ($name:ident) => {
         impl $name {
+            pub(crate) fn inner(&self) -> &Copier {
+                &self.0
+            }
+
+            pub(crate) fn inner_mut(&mut self) -> &mut Copier {
+                &mut self.0
+            }
+
             /// Copies the next record into `buf`; waits for it.
             ///
             /// # Errors

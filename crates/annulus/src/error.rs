@@ -222,6 +222,11 @@ impl Error {
         Error { kind, ring: Some(ring.to_owned()), source: Some(source) }
     }
 
+    /// Maps a failed system call of a step that is not about one ring.
+    pub(crate) fn step(step: &'static str, source: io::Error) -> Error {
+        Error { ring: None, ..Error::io(step, "", source) }
+    }
+
     /// Maps a failed lock. One that another holds is no failure, so this is a kernel or a sandbox that has no such locks, or
     /// no more of them.
     pub(crate) fn lock(step: &'static str, ring: &str, source: io::Error) -> Error {

@@ -54,7 +54,9 @@ mod object;
 mod observer;
 mod open;
 mod options;
+mod parker;
 mod payload;
+mod pollable;
 mod producer;
 mod prune;
 mod received;
@@ -97,6 +99,7 @@ pub use payload::Fields as __PayloadFields;
 pub use payload::Payload;
 #[cfg(feature = "zerocopy-08")]
 pub use payload::Zerocopy;
+pub use pollable::Pollable;
 pub use producer::Producer;
 pub use prune::{Fate, Finding, Found, Prune};
 pub use received::{OwnedRecord, Received};

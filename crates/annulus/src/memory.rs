@@ -2,13 +2,15 @@
 #![allow(unsafe_code)]
 
 use std::fs::File;
+use std::sync::Arc;
 
 use annulus_core::layout::{
     CTL_MAGIC, CtlHead, DataHead, GroupHead, Identity, IdentityError, LAYOUT_VERSION, RECORDS_OFFSET_MIN,
     Slot, claims_offset, group_heads_offset, slot_offset,
 };
 use annulus_core::memory::{Mirror, Shared, View};
-use annulus_core::words::ClaimWord;
+use annulus_core::words::{Bell, ClaimWord};
+use annulus_os::many::Word;
 use annulus_os::place::{facts_of, page_size_of, reserve};
 use annulus_os::{Access, Mapping, Part};
 
@@ -183,7 +185,8 @@ pub(crate) struct Memory {
     /// Into the mappings below. Never handed out for longer than a borrow of `self`.
     view: Shared<'static, Mirror<'static>>,
     data: DataMemory,
-    _ctl: Mapping,
+    /// Shared with who waits at a bell of it.
+    ctl: Arc<Mapping>,
 }
 
 impl Memory {
@@ -226,7 +229,7 @@ impl Memory {
                 records: data.view.records,
             }
         };
-        Ok(Memory { view, data, _ctl: ctl })
+        Ok(Memory { view, data, ctl: Arc::new(ctl) })
     }
 
     /// Reads and checks the identity in `data`, then maps both.
@@ -295,6 +298,11 @@ impl Memory {
     #[inline]
     pub(crate) fn ctl(&self) -> &CtlHead {
         self.view.ctl
+    }
+
+    /// A bell of this ring's, which stays mapped for who waits there.
+    pub(crate) fn word_of(&self, bell: impl FnOnce(&CtlHead) -> &Bell) -> Word {
+        Word::within(&self.ctl, bell(self.ctl()).futex()).expect("every bell is in ctl")
     }
 
     #[inline]

@@ -63,6 +63,8 @@ pub struct Producer {
     /// How long a record waits for slow readers, on rings that give them up.
     pub(crate) evict_after: Option<Duration>,
     pub(crate) refused: Option<Refused>,
+    /// The room that the last record found none of, for who waits for it elsewhere.
+    pub(crate) wanted: Option<Full>,
     keeper: Timekeeper,
     pub(crate) holdings: Holdings,
     /// Whose handle this is: a forked child's copy must not end what is its parent's.
@@ -103,6 +105,7 @@ impl Producer {
             reaping: Rate::new(interval),
             evict_after,
             refused: None,
+            wanted: None,
             keeper,
             holdings,
             birth: Birth::here(),
@@ -393,25 +396,36 @@ impl Producer {
         }
     }
 
-    fn too_large(&self, payload: &[u8]) -> SendError {
+    pub(crate) fn too_large(&self, payload: &[u8]) -> SendError {
         SendError::TooLarge { len: payload.len(), max: self.max_len() }
     }
 
     /// What is left to try when the quick way did not publish: with a stamp, and over the dead.
     #[cold]
     fn try_send_slow(&mut self, payload: &[u8], refusal: Refusal) -> Result<(), TrySendError> {
+        self.publish_slow(payload, refusal).map_err(|refusal| match refusal {
+            Refusal::Full(full) => TrySendError::Full(behind(full)),
+            Refusal::TooLarge | Refusal::NeedsStamp => self.too_large(payload).into(),
+        })
+    }
+
+    /// Publishes if there is room now.
+    pub(crate) fn publish_now(&mut self, payload: &[u8]) -> Result<(), Refusal> {
+        let outcome = self.publish(payload).or_else(|refusal| self.publish_slow(payload, refusal));
+        self.wanted = match outcome {
+            Err(Refusal::Full(full)) => Some(full),
+            _ => None,
+        };
+        outcome
+    }
+
+    fn publish_slow(&mut self, payload: &[u8], refusal: Refusal) -> Result<(), Refusal> {
         let keeper = self.keeper;
-        let outcome = self.with_stamp(payload, refusal).or_else(|refusal| {
+        self.with_stamp(payload, refusal).or_else(|refusal| {
             self.after_reaping(refusal, |writer, shared| publish(writer, &keeper, shared, payload))
-        });
-        match outcome {
-            Ok(()) => {
-                self.ring_bell(1);
-                Ok(())
-            }
-            Err(Refusal::Full(full)) => Err(TrySendError::Full(behind(full))),
-            Err(Refusal::TooLarge | Refusal::NeedsStamp) => Err(self.too_large(payload).into()),
-        }
+        })?;
+        self.ring_bell(1);
+        Ok(())
     }
 
     #[cold]
@@ -500,6 +514,6 @@ impl Drop for Producer {
     }
 }
 
-fn behind(full: Full) -> Behind {
+pub(crate) fn behind(full: Full) -> Behind {
     Behind { who: full.who, bytes: full.behind }
 }

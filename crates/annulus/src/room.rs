@@ -3,11 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use annulus_core::doorbell::{Light, Settled, Slept, sleep_for_room, stop_waiting};
+use annulus_core::doorbell::{
+    Light, Settled, Sleep, Slept, go_to_sleep_for_room, sleep_for_room, stop_waiting,
+};
 use annulus_core::group::help;
 use annulus_core::header::HEADER_BYTES;
 use annulus_core::ladder::{Ladder, Rung};
-use annulus_core::layout::Counter;
+use annulus_core::layout::{Counter, WakeBackend};
 use annulus_core::memory::{Mirror, Shared};
 use annulus_core::shape::Shape;
 use annulus_core::slots;
@@ -196,16 +198,12 @@ impl Producer {
 
     /// Sleeps until a reader says that the wanted position is reached.
     fn sleep(&mut self, full: Full, left: Option<Duration>, settled: &mut Settled) {
-        let patience = match (self.evict_after, self.refused) {
-            (Some(patience), Some(refused)) => patience.saturating_sub(refused.since.elapsed()),
-            _ => Duration::MAX,
-        };
-        let at_most = |limit: Duration| left.map_or(limit, |left| left.min(limit)).min(patience);
+        let most = self.patience(left);
         if self.light == Light::Never {
-            sys::nap(at_most(NAP));
+            sys::nap(most.min(NAP));
             return;
         }
-        let limits = [FIRST_SLEEP, at_most(self.reaping.interval())].map(Some);
+        let limits = [FIRST_SLEEP, most].map(Some);
         let shared = self.memory.shared();
         let end = end_of(full, self.writer.shape());
         let writer = &mut self.writer;
@@ -215,6 +213,33 @@ impl Producer {
         if slept == Slept::Woken {
             shared.producer.count(Counter::Sleeps, 1);
         }
+    }
+
+    /// How long it may sleep before it looks after its readers.
+    fn patience(&self, left: Option<Duration>) -> Duration {
+        let patience = match (self.evict_after, self.refused) {
+            (Some(patience), Some(refused)) => patience.saturating_sub(refused.since.elapsed()),
+            _ => Duration::MAX,
+        };
+        left.map_or(Duration::MAX, |left| left).min(self.reaping.interval()).min(patience)
+    }
+
+    /// Declares itself asleep at the bell of `room`, for somebody else who does the sleeping. `None`: nobody can, so look again
+    /// in a while.
+    ///
+    /// # Errors
+    ///
+    /// Why it should not sleep.
+    pub(crate) fn go_to_sleep(&mut self, full: Full, settled: Settled) -> Option<Result<Sleep, Slept>> {
+        if self.light == Light::Never || self.memory.identity().wake != WakeBackend::Futex {
+            return None;
+        }
+        let limits = [FIRST_SLEEP, self.patience(None)].map(Some);
+        let shared = self.memory.shared();
+        let end = end_of(full, self.writer.shape());
+        let writer = &mut self.writer;
+        let look = || writer.extend(shared, end).is_ok();
+        Some(go_to_sleep_for_room(shared.ctl, full.wanted, settled, limits, look))
     }
 
     /// Goes on without the readers that are in the way, if the ring allows that and they have been waited for long

@@ -152,9 +152,15 @@ impl Subscriber {
     /// is noticed within 64 empty calls and a liveness interval.
     #[inline]
     pub fn try_recv(&self) -> Result<Record<'_>, TryRecvError> {
+        self.try_held().map(|held| Record::new(self, held))
+    }
+
+    /// The same, for who makes the [`Record`] of it at once.
+    #[inline]
+    pub(crate) fn try_held(&self) -> Result<Held, TryRecvError> {
         at_home(self.birth)?;
         match self.reader.look(self.memory.shared()) {
-            Look::Record(held) => Ok(Record::new(self, held)),
+            Look::Record(held) => Ok(held),
             Look::Empty => match self.poll_end() {
                 Some(end) => Err(TryRecvError::Ended(end)),
                 // The end was looked for after the header: a record may have come in between.
@@ -166,11 +172,11 @@ impl Subscriber {
 
     /// The same behind records that are passed over.
     #[cold]
-    fn try_again(&self) -> Result<Record<'_>, TryRecvError> {
+    fn try_again(&self) -> Result<Held, TryRecvError> {
         match self.why_lost() {
             Some(end) => Err(TryRecvError::Ended(end)),
             None => match self.reader.look(self.memory.shared()) {
-                Look::Record(held) => Ok(Record::new(self, held)),
+                Look::Record(held) => Ok(held),
                 Look::Empty | Look::Lost => Err(TryRecvError::Empty),
             },
         }

@@ -12,6 +12,16 @@ use crate::received::{Received, Target};
 /// Gives a reader of values around a `Copier` its verbs.
 macro_rules! typed_copying_reader {
     ($name:ident) => {
+        impl<T> $name<T> {
+            pub(crate) fn inner(&self) -> &$crate::copier::Copier {
+                &self.copier
+            }
+
+            pub(crate) fn inner_mut(&mut self) -> &mut $crate::copier::Copier {
+                &mut self.copier
+            }
+        }
+
         impl<T: $crate::Payload> $name<T> {
             pub(crate) fn new(copier: $crate::copier::Copier) -> Self {
                 $name { copier, payload: std::marker::PhantomData }

@@ -51,6 +51,16 @@ impl<V: Borrow<T>, T: Payload> AsRef<[u8]> for Staged<V, T> {
     }
 }
 
+impl<T> TypedProducer<T> {
+    pub(crate) fn inner(&self) -> &Producer {
+        &self.producer
+    }
+
+    pub(crate) fn inner_mut(&mut self) -> &mut Producer {
+        &mut self.producer
+    }
+}
+
 impl<T: Payload> TypedProducer<T> {
     pub(crate) fn new(producer: Producer) -> TypedProducer<T> {
         TypedProducer { producer, payload: PhantomData }

@@ -50,6 +50,16 @@ pub struct TypedSubscriber<T> {
     payload: PhantomData<fn() -> T>,
 }
 
+impl<T> TypedSubscriber<T> {
+    pub(crate) fn inner(&self) -> &Subscriber {
+        &self.subscriber
+    }
+
+    pub(crate) fn inner_mut(&mut self) -> &mut Subscriber {
+        &mut self.subscriber
+    }
+}
+
 impl<T: Payload> TypedSubscriber<T> {
     pub(crate) fn new(subscriber: Subscriber) -> TypedSubscriber<T> {
         TypedSubscriber { subscriber, stuck: Cell::new(None), payload: PhantomData }
@@ -121,7 +131,7 @@ impl<T: Payload> TypedSubscriber<T> {
 
     /// Receives a record and finds the value in it.
     #[inline]
-    fn take<'a, E>(
+    pub(crate) fn take<'a, E>(
         &'a self,
         receive: impl FnOnce(&'a Subscriber) -> Result<Record<'a>, E>,
         ended: impl Fn(RecvError) -> E,

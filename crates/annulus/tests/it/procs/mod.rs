@@ -20,6 +20,7 @@ mod leftovers;
 mod limits;
 mod memory;
 mod outlived;
+mod pollable;
 mod prune;
 mod puppet;
 mod races;

@@ -1,0 +1,113 @@
+//! The one thread of a process that sleeps for all who cannot sleep themselves: tasks, and descriptors that are polled.
+//!
+//! ```text
+//! handle (whoever polls it)                        the parker's thread
+//! look: nothing                                    at each line: waits while its bell says `seen`
+//! seen = bell; declare; fence; look: nothing       the bell moved: takes all who wait at that line, wakes each
+//! park(line, seen, limit, waker)                   a limit has passed: wakes that one
+//! woken: look again, from the top
+//! ```
+//!
+//! A *line* is one doorbell of one ring, for one kind of sleeper. However many handles of a ring wait there, the process sleeps
+//! at it once, so each publication costs one call and wakes one thread. The ring's uuid says which handles those are;
+//! a ring that bears another's is woken late by that, at the end of each limit.
+//!
+//! Race: the bell moves between the handle's last look and `park`. The handle says which bell it has seen; if the bell says
+//! something else by then, it is told to look again. If the thread still waits behind an older bell, which it is about to notice, all
+//! who wait there are woken with it.
+//!
+//! The thread starts with the first handle that may wait, and ends with the last one. A forked child has none of it, and
+//! handles of its own get a parker of its own.
+
+mod seat;
+mod table;
+mod waits;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use annulus_os::background::{PerProcess, spawn};
+use annulus_os::many::{Many, Poke, Way, Word};
+
+pub(crate) use seat::{Parked, Seat};
+use table::{Change, Table};
+pub(crate) use waits::{Waits, look_or_park};
+
+/// What the thread is called: in ps(1), and where tests count it.
+const NAME: &str = "annulus-parker";
+
+/// Which doorbell, and which of its sleepers: two handles with the same can share a sleep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    pub(crate) uuid: [u64; 2],
+    /// `None`: the producer's, which sleeps for room.
+    pub(crate) bits: Option<u32>,
+}
+
+/// A doorbell to wait at.
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
+    pub(crate) key: Key,
+    pub(crate) word: Word,
+}
+
+static PARKER: PerProcess<Parker> = PerProcess::new();
+
+#[derive(Debug, Default)]
+struct Parker {
+    table: Mutex<Table>,
+    poke: Poke,
+}
+
+impl Parker {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // No step of the table's leaves it halfway: whoever panicked did so in an assertion.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something to the table, and tells the thread if it should know. What is dropped then may be a task with handles in it,
+    /// which come here again: so nothing is dropped under the lock.
+    fn change<T>(&self, work: impl FnOnce(&mut Table) -> T) -> T {
+        let mut table = self.table();
+        let out = work(&mut table);
+        let tell = table.must_tell();
+        drop(table);
+        if tell {
+            self.poke.poke();
+        }
+        out
+    }
+
+    /// The thread's life.
+    fn run(&self) {
+        let mut many = Many::new(self.poke.clone());
+        let (mut woken, mut wakers) = (Vec::new(), Vec::new());
+        loop {
+            let mut table = self.table();
+            let now = Instant::now();
+            table.wakes_up(many.way() == Way::IoUring, &mut wakers);
+            table.rung(woken.drain(..), &mut wakers);
+            table.overdue(now, &mut wakers);
+            for change in table.changes() {
+                match change {
+                    Change::Wait { token, word, seen, bits } => many.add(token, word, seen, bits),
+                    Change::Forget { token } => many.remove(token),
+                }
+            }
+            if wakers.is_empty() {
+                let Some(limit) = table.falls_asleep(now) else { return };
+                drop(table);
+                many.wait(limit, &mut woken);
+            } else {
+                drop(table);
+                wakers.drain(..).for_each(wake);
+            }
+        }
+    }
+}
+
+/// Wakes a task. What its runtime does then is not ours: a panic there must not end everybody's waiting.
+fn wake(waker: Waker) {
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waker.wake()));
+}

@@ -1,0 +1,192 @@
+//! One handle's place with the parker.
+
+use std::cell::Cell;
+use std::io;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use annulus_core::doorbell::{ANYONE, Settled, Sleep, Slept, stop_waiting};
+use annulus_core::layout::Counter;
+use annulus_core::writer::Full;
+use annulus_os::{Birth, fork};
+
+use super::{Key, Line, NAME, PARKER, Parker, spawn, wake};
+use crate::error::Error;
+use crate::memory::Memory;
+use crate::producer::Producer;
+use crate::sleeper::{NAP_FIRST, NAP_LONGEST, Sleeper};
+
+/// What became of the wish to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Parked {
+    /// The waker will be called when it is time to look again.
+    Waiting,
+    /// There may be something: look again now.
+    LookAgain,
+}
+
+/// A handle's place with the parker: it waits there, and at most once.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    parker: &'static Parker,
+    id: u64,
+    /// Whether it may be on the parker's lists.
+    parked: Cell<bool>,
+    /// The sleep that stands for this handle, and since when.
+    asleep: Cell<Option<(Sleep, Instant)>>,
+    /// A producer's; readers keep their own.
+    settled: Cell<Settled>,
+    /// Whether a producer has said that it waits for room.
+    declared: Cell<bool>,
+    nap: Cell<Duration>,
+    birth: Birth,
+}
+
+impl Seat {
+    /// A reader's.
+    ///
+    /// # Errors
+    ///
+    /// If no thread can be started.
+    pub(crate) fn of_reader(reader: &dyn Sleeper) -> Result<Seat, Error> {
+        let bits = Some(reader.bits());
+        Seat::attach(reader.bell().map(|memory| Line {
+            key: Key { uuid: memory.identity().uuid, bits },
+            word: memory.word_of(|ctl| &ctl.rings),
+        }))
+    }
+
+    /// A producer's.
+    ///
+    /// # Errors
+    ///
+    /// If no thread can be started.
+    pub(crate) fn of_producer(memory: &Memory) -> Result<Seat, Error> {
+        Seat::attach(Some(Line {
+            key: Key { uuid: memory.identity().uuid, bits: None },
+            word: memory.word_of(|ctl| &ctl.room),
+        }))
+    }
+
+    fn attach(line: Option<Line>) -> Result<Seat, Error> {
+        let failed = |source: io::Error| Error::step("start the thread that waits for others", source);
+        fork::watch().map_err(failed)?;
+        let parker = PARKER.get();
+        let (id, start) = parker.change(|table| table.attach(line.as_ref()));
+        let seat = Seat {
+            parker,
+            id,
+            parked: Cell::new(false),
+            asleep: Cell::default(),
+            settled: Cell::default(),
+            declared: Cell::new(false),
+            nap: Cell::new(NAP_FIRST),
+            birth: Birth::here(),
+        };
+        if start && let Err(source) = spawn(NAME, || parker.run()) {
+            parker.table().no_thread();
+            return Err(failed(source));
+        }
+        Ok(seat)
+    }
+
+    /// Has a reader that has looked and found nothing wait. Ends by itself once a liveness interval.
+    pub(crate) fn park_reader(&self, reader: &dyn Sleeper, waker: &Waker) -> Parked {
+        let now = Instant::now();
+        self.leave();
+        if let Some((sleep, passed)) = self.slept(now) {
+            reader.slept(sleep, passed);
+        }
+        reader.ring();
+        if reader.has_ended(now) {
+            return Parked::LookAgain;
+        }
+        let most = reader.patience(now);
+        if reader.bell().is_some() {
+            let hidden = self.parker.table().hides_bits();
+            match reader.go_to_sleep(if hidden { ANYONE } else { 0 }, most) {
+                Ok(sleep) => return self.sleep(sleep, hidden, now, waker),
+                Err(Slept::Forbidden) => {}
+                Err(_) => return Parked::LookAgain,
+            }
+        }
+        self.nap(most, reader.longest_nap(), now, waker)
+    }
+
+    /// Has a producer wait whose record did not fit.
+    pub(crate) fn park_producer(&self, producer: &mut Producer, full: Full, waker: &Waker) -> Parked {
+        let now = Instant::now();
+        self.leave();
+        if let Some((sleep, passed)) = self.slept(now) {
+            let mut settled = self.settled.get();
+            settled.note(sleep, passed);
+            self.settled.set(settled);
+            producer.memory.head().producer.count(Counter::Sleeps, 1);
+        }
+        self.declared.set(true);
+        match producer.go_to_sleep(full, self.settled.get()) {
+            Some(Ok(sleep)) => self.sleep(sleep, true, now, waker),
+            Some(Err(_)) => Parked::LookAgain,
+            None => self.nap(NAP_LONGEST, NAP_LONGEST, now, waker),
+        }
+    }
+
+    /// A producer waits no longer.
+    pub(crate) fn leave_room(&self, producer: &Producer) {
+        if self.declared.replace(false) && self.birth.is_here() {
+            self.asleep.set(None);
+            self.settled.set(Settled::default());
+            stop_waiting(producer.memory.ctl());
+        }
+        self.leave();
+    }
+
+    /// It waits no longer: there was something, or nobody wants it any more.
+    pub(crate) fn leave(&self) {
+        if self.parked.replace(false) && self.birth.is_here() {
+            drop(self.parker.change(|table| table.unpark(self.id)));
+        }
+    }
+
+    /// There was something.
+    pub(crate) fn found(&self) {
+        self.nap.set(NAP_FIRST);
+        self.leave();
+    }
+
+    /// The sleep that is over, and whether its limit has passed.
+    fn slept(&self, now: Instant) -> Option<(Sleep, bool)> {
+        let (sleep, since) = self.asleep.take()?;
+        Some((sleep, sleep.limit.is_some_and(|limit| now.saturating_duration_since(since) >= limit)))
+    }
+
+    fn sleep(&self, sleep: Sleep, hidden: bool, now: Instant, waker: &Waker) -> Parked {
+        self.asleep.set(Some((sleep, Instant::now())));
+        self.park(Some((sleep.seen, hidden)), now, sleep.limit.unwrap_or(Duration::MAX), waker)
+    }
+
+    /// Looks again after a while, and the next time after twice as long, up to `longest`.
+    fn nap(&self, most: Duration, longest: Duration, now: Instant, waker: &Waker) -> Parked {
+        let nap = self.nap.get();
+        self.nap.set((nap * 2).min(longest));
+        self.park(None, now, nap.min(most), waker)
+    }
+
+    fn park(&self, seen: Option<(u32, bool)>, now: Instant, limit: Duration, waker: &Waker) -> Parked {
+        let mut stale = Vec::new();
+        let parked =
+            self.parker.change(|table| table.park(self.id, seen, now, limit, waker, &mut stale).is_ok());
+        stale.into_iter().for_each(wake);
+        self.parked.set(parked);
+        if parked { Parked::Waiting } else { Parked::LookAgain }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if self.birth.is_this_process() {
+            drop(self.parker.change(|table| table.detach(self.id)));
+        }
+    }
+}
