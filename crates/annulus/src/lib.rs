@@ -34,6 +34,8 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("annulus runs on Linux only: it is built on futexes, memfd and open-file-description locks.");
 
+#[cfg(feature = "async")]
+mod asynchronous;
 mod bells;
 mod claim;
 mod clock;
@@ -79,6 +81,8 @@ pub use annulus_core::layout::{FenceMode, WakeBackend as Wake};
 pub use annulus_core::shape::Align;
 pub use annulus_core::writer::Who;
 
+#[cfg(feature = "async")]
+pub use asynchronous::Async;
 pub use claim::Claim;
 pub use clock::Clock;
 pub use copies::Copies;

@@ -141,9 +141,9 @@ impl Table {
                 line.waiting.insert(id);
             }
         }
-        // A quarter later than asked, so that those who began together end together: one wake for all.
+        // By half later than asked, so that those who began together end together: one wake for all.
         let due = now + limit.min(LONGEST);
-        let latest = due + limit.min(LONGEST) / 4;
+        let latest = due + limit.min(LONGEST) / 2;
         if let Some(seated) = self.seats.get_mut(&id) {
             self.limits.insert((latest, id));
             seated.parked = Some(Parked { waker: waker.clone(), due, latest });

@@ -246,6 +246,10 @@ pub struct TypedOwnedRecord<T> {
 }
 
 impl<T> TypedOwnedRecord<T> {
+    pub(crate) fn new(sequence: u64, payload: T, time: Option<u64>) -> TypedOwnedRecord<T> {
+        TypedOwnedRecord { sequence, payload, time }
+    }
+
     /// When it was published, in nanoseconds by the ring's [`Clock`](crate::Clock); `None` on a ring without stamps.
     pub fn time(&self) -> Option<u64> {
         self.time
@@ -286,7 +290,7 @@ pub(super) fn owned<T: Payload, E>(
 ) -> Result<TypedOwnedRecord<T>, E> {
     let mut payload = zeroed();
     let received = receive(&mut payload)?;
-    Ok(TypedOwnedRecord { sequence: received.sequence, payload, time: received.time() })
+    Ok(TypedOwnedRecord::new(received.sequence, payload, received.time()))
 }
 
 /// What readers of values say of a record that a [`Place`] does not hold.
