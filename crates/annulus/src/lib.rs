@@ -131,6 +131,9 @@ mod pages {
     struct Sizing;
     #[doc = include_str!("../../../docs/guide/waiting.md")]
     struct Waiting;
+    #[cfg(feature = "async")]
+    #[doc = include_str!("../../../docs/guide/async.md")]
+    struct Async;
     #[doc = include_str!("../../../docs/guide/typed.md")]
     struct Typed;
     #[doc = include_str!("../../../docs/guide/handover.md")]

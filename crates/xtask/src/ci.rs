@@ -73,8 +73,12 @@ fn semaphores(root: &Path) -> Result<(), String> {
     for suite in [&library[..], &command[..]] {
         succeed(cargo(root, suite).env("ANNULUS_WAKE", "semaphore"))?;
     }
-    // The types that the features add have examples, too.
-    succeed(&mut cargo(root, &["test", "-p", "annulus", "--all-features", "--doc", "payload"]))
+    // Tasks, also where they sleep at futexes; and what the features add has examples, too.
+    succeed(&mut cargo(root, &["test", "-p", "annulus", "--all-features", "--test", "asynchronous"]))?;
+    for examples in ["payload", "async"] {
+        succeed(&mut cargo(root, &["test", "-p", "annulus", "--all-features", "--doc", examples]))?;
+    }
+    Ok(())
 }
 
 /// The command and the library are both called `annulus`, and rustdoc writes a crate where its name says: so

@@ -4,6 +4,8 @@ use std::future::Future;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use annulus::Wake;
+
 use crate::runtimes::{alone, many_threads};
 use crate::support::{Dir, Random, in_time, payload};
 
@@ -35,7 +37,8 @@ fn a_dropped_future_loses_nothing() {
     let _alone = alone();
     in_time(|| {
         let dir = Dir::new();
-        let mut tx = dir.create("r").capacity(4096).producer().unwrap().into_async().unwrap();
+        let mut tx =
+            dir.create("r").capacity(4096).wake(Wake::Futex).producer().unwrap().into_async().unwrap();
         let mut rx = dir.open("r").subscribe().unwrap().into_async().unwrap();
         let mut copying = dir.open("r").subscribe_copying().unwrap().into_async().unwrap();
         let sender = async move {

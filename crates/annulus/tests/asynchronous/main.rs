@@ -8,6 +8,7 @@ mod cancel;
 mod death;
 mod fork;
 mod many;
+mod refused;
 mod roles;
 mod rooms;
 mod runtimes;

@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use annulus::Ring;
+use annulus::{Ring, Wake};
 use annulus_core::doorbell::Park;
 use annulus_core::layout::CtlHead;
 use annulus_os::sys::page_size;
@@ -41,7 +41,7 @@ fn a_thousand_rings() {
         let mut readers = Vec::new();
         for i in 0..MANY {
             let name = format!("r{i}");
-            producers.push(dir.create(&name).capacity(4096).producer().unwrap());
+            producers.push(dir.create(&name).capacity(4096).wake(Wake::Futex).producer().unwrap());
             let mut rx = dir.open(&name).subscribe().unwrap().into_async().unwrap();
             readers.push(runtime.spawn(async move {
                 let mut sum = 0;
@@ -80,7 +80,7 @@ fn a_thousand_tasks_at_one_ring() {
     let _alone = alone();
     in_time(|| {
         let dir = Arc::new(Dir::new());
-        let ring = dir.create("r").capacity(1 << 16).max_subscribers(MANY as u32);
+        let ring = dir.create("r").capacity(1 << 16).max_subscribers(MANY as u32).wake(Wake::Futex);
         let mut tx = ring.liveness(Duration::from_secs(3600)).producer().unwrap();
         let runtime = many_threads();
         let (said, heard) = std::sync::mpsc::channel();
@@ -134,7 +134,7 @@ fn a_thousand_idle_connections_cost_next_to_nothing() {
         let mut producers = Vec::new();
         for i in 0..MANY {
             let name = format!("r{i}");
-            producers.push(dir.create(&name).capacity(4096).producer().unwrap());
+            producers.push(dir.create(&name).capacity(4096).wake(Wake::Futex).producer().unwrap());
             let mut rx = dir.open(&name).subscribe().unwrap().into_async().unwrap();
             runtime.spawn(async move { while rx.recv().await.is_ok() {} });
         }

@@ -67,6 +67,7 @@ fn role() {
             }
         }
         "fork" => crate::fork::with_both(dir),
+        refused if refused.starts_with("refused-") => crate::refused::run(refused, dir),
         other => panic!("no role {other}"),
     }
 }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use annulus::Ring;
+use annulus::{Ring, Wake};
 
 use crate::runtimes::{alone, current_thread};
 use crate::support::{Dir, in_time};
@@ -14,10 +14,10 @@ use crate::support::{Dir, in_time};
 fn a_dropped_wait_for_room_is_withdrawn() {
     let _alone = alone();
     let dir = Dir::new();
-    let mut tx = dir.create("r").capacity(4096).producer().unwrap().into_async().unwrap();
+    let mut tx = dir.create("r").capacity(4096).wake(Wake::Futex).producer().unwrap().into_async().unwrap();
     let rx = dir.open("r").subscribe().unwrap();
     while tx.get_mut().try_send(&[1; 100]).is_ok() {}
-    let blocked = || annulus_core_blocked(&dir);
+    let blocked = || blocked_word(&dir);
     {
         let mut send = std::pin::pin!(tx.send(&[1; 100]));
         assert!(send.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
@@ -28,7 +28,7 @@ fn a_dropped_wait_for_room_is_withdrawn() {
 }
 
 /// The word of ctl that says that the producer waits for room.
-fn annulus_core_blocked(dir: &Dir) -> u64 {
+fn blocked_word(dir: &Dir) -> u64 {
     let at = std::mem::offset_of!(annulus_core::layout::CtlHead, blocked);
     let bytes = std::fs::read(dir.file("r", "ctl")).unwrap();
     u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())

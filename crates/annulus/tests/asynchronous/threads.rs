@@ -3,7 +3,7 @@
 use std::fs;
 use std::task::{Context, Waker};
 
-use annulus::{Async, Ring, Subscriber};
+use annulus::{Async, Ring, Subscriber, Wake};
 
 use crate::runtimes::{alone, current_thread, many_threads};
 use crate::support::{Dir, until};
@@ -60,7 +60,7 @@ fn a_dropped_runtime_leaves_nothing() {
     for runtime in [current_thread(), many_threads()] {
         until("no thread of the test before", || parkers().is_empty());
         let dir = Dir::new();
-        let mut tx = dir.create("r").max_subscribers(100).producer().unwrap();
+        let mut tx = dir.create("r").max_subscribers(100).wake(Wake::Futex).producer().unwrap();
         let wakes = || Ring::open("r").dir(dir.path()).info().unwrap().wakes;
         runtime.block_on(async {
             for _ in 0..50 {
