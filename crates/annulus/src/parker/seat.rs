@@ -51,10 +51,11 @@ impl Seat {
     /// If no thread can be started.
     pub(crate) fn of_reader(reader: &dyn Sleeper) -> Result<Seat, Error> {
         let bits = Some(reader.bits());
-        Seat::attach(reader.bell().map(|memory| Line {
+        let line = reader.bell().map(|memory| Line {
             key: Key { uuid: memory.identity().uuid, bits },
             word: memory.word_of(|ctl| &ctl.rings),
-        }))
+        });
+        Seat::attach(line.as_ref())
     }
 
     /// A producer's.
@@ -63,17 +64,17 @@ impl Seat {
     ///
     /// If no thread can be started.
     pub(crate) fn of_producer(memory: &Memory) -> Result<Seat, Error> {
-        Seat::attach(Some(Line {
+        Seat::attach(Some(&Line {
             key: Key { uuid: memory.identity().uuid, bits: None },
             word: memory.word_of(|ctl| &ctl.room),
         }))
     }
 
-    fn attach(line: Option<Line>) -> Result<Seat, Error> {
+    fn attach(line: Option<&Line>) -> Result<Seat, Error> {
         let failed = |source: io::Error| Error::step("start the thread that waits for others", source);
         fork::watch().map_err(failed)?;
         let parker = PARKER.get();
-        let (id, start) = parker.change(|table| table.attach(line.as_ref()));
+        let (id, start) = parker.change(|table| table.attach(line));
         let seat = Seat {
             parker,
             id,

@@ -1,13 +1,14 @@
 //! Futures that are dropped before they are done.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use annulus::Wake;
 
 use crate::runtimes::{alone, many_threads};
-use crate::support::{Dir, Random, in_time, payload};
+use crate::support::{Dir, Random, in_time, payload, until};
 
 const COUNT: u64 = 20_000;
 
@@ -28,6 +29,45 @@ async fn perhaps<T>(random: u64, future: impl Future<Output = T>) -> Option<T> {
                 () = tokio::task::yield_now() => None,
             }
         }
+    }
+}
+
+/// What is woken, and how many have it.
+struct Nobody;
+
+impl std::task::Wake for Nobody {
+    fn wake(self: Arc<Self>) {}
+}
+
+/// A future that is dropped, or done, leaves no waker with anybody.
+#[test]
+fn a_dropped_future_leaves_no_waker() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let ring = dir.create("r").capacity(4096).liveness(Duration::from_secs(3600));
+    let mut tx = ring.producer().unwrap().into_async().unwrap();
+    let mut rx = dir.open("r").subscribe().unwrap().into_async().unwrap();
+    let nobody = Arc::new(Nobody);
+    let waker = Waker::from(Arc::clone(&nobody));
+    for _ in 0..3 {
+        {
+            let mut recv = std::pin::pin!(rx.recv());
+            until("it waits", || {
+                assert!(recv.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+                Arc::strong_count(&nobody) > 2
+            });
+        }
+        until("the reader's is gone", || Arc::strong_count(&nobody) == 2);
+        while tx.get_mut().try_send(&[1; 100]).is_ok() {}
+        {
+            let mut send = std::pin::pin!(tx.send(&[1; 100]));
+            until("it waits", || {
+                assert!(send.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+                Arc::strong_count(&nobody) > 2
+            });
+        }
+        until("the producer's is gone", || Arc::strong_count(&nobody) == 2);
+        while rx.get_ref().try_recv().is_ok() {}
     }
 }
 

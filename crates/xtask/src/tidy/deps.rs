@@ -26,7 +26,14 @@ const PLACES: [Place; 6] = [
     },
     Place {
         name: "annulus",
-        only: Some(&["annulus-core", "annulus-os", "shared_memory", "zerocopy"]),
+        only: Some(&[
+            "annulus-core",
+            "annulus-os",
+            "futures-core",
+            "futures-sink",
+            "shared_memory",
+            "zerocopy",
+        ]),
         never: &["annulus-bench"],
     },
     Place { name: "annulus-bench", only: None, never: &["annulus-cli"] },
