@@ -74,8 +74,15 @@ impl Seat {
         let failed = |source: io::Error| Error::step("start the thread that waits for others", source);
         fork::watch().map_err(failed)?;
         let parker = PARKER.get();
-        let (id, start) = parker.change(|table| table.attach(line));
-        let seat = Seat {
+        // Started under the lock: nobody else relies on a thread that could not be.
+        let mut table = parker.table();
+        let (id, start) = table.attach(line);
+        if start && let Err(source) = spawn(NAME, || parker.run()) {
+            table.no_thread(id);
+            return Err(failed(source));
+        }
+        drop(table);
+        Ok(Seat {
             parker,
             id,
             parked: Cell::new(false),
@@ -84,12 +91,7 @@ impl Seat {
             declared: Cell::new(false),
             nap: Cell::new(NAP_FIRST),
             birth: Birth::here(),
-        };
-        if start && let Err(source) = spawn(NAME, || parker.run()) {
-            parker.table().no_thread();
-            return Err(failed(source));
-        }
-        Ok(seat)
+        })
     }
 
     /// Has a reader that has looked and found nothing wait. Ends by itself once a liveness interval.

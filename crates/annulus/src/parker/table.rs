@@ -90,9 +90,12 @@ impl Table {
         (id, start)
     }
 
-    /// No thread could be started.
-    pub(super) fn no_thread(&mut self) {
+    /// No thread could be started for that handle, which is the only one.
+    pub(super) fn no_thread(&mut self, id: u64) {
         self.thread = Thread::Absent;
+        // It has not waited yet, so it has no waker.
+        self.detach(id);
+        self.changes.clear();
     }
 
     /// A handle is gone. The caller drops the waker, without the lock.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use annulus::Wake;
+use annulus::{FenceMode, Wake};
 
 use crate::runtimes::{alone, many_threads};
 use crate::support::{Dir, Random, in_time, payload, until};
@@ -44,8 +44,9 @@ impl std::task::Wake for Nobody {
 fn a_dropped_future_leaves_no_waker() {
     let _alone = alone();
     let dir = Dir::new();
-    let ring = dir.create("r").capacity(4096).liveness(Duration::from_secs(3600));
-    let mut tx = ring.producer().unwrap().into_async().unwrap();
+    // Nothing but the drop ends the reader's wait.
+    let ring = dir.create("r").capacity(4096).fence(FenceMode::Symmetric).liveness(Duration::from_secs(3600));
+    let mut tx = ring.wake(Wake::Futex).producer().unwrap().into_async().unwrap();
     let mut rx = dir.open("r").subscribe().unwrap().into_async().unwrap();
     let nobody = Arc::new(Nobody);
     let waker = Waker::from(Arc::clone(&nobody));
