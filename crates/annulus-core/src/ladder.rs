@@ -74,6 +74,13 @@ impl Ladder {
         Ladder { left: waiting, turn: 0 }
     }
 
+    /// The same for turns of `looks` looks each, which together are to take as long.
+    pub fn among(waiting: Waiting, looks: u32) -> Ladder {
+        let share = |turns: u32| if turns == u32::MAX { turns } else { turns.div_ceil(looks.max(1)) };
+        let Waiting { spins, pauses, yields } = waiting;
+        Ladder::new(Waiting { spins: share(spins), pauses: share(pauses), yields })
+    }
+
     /// The next rung.
     #[inline]
     pub fn step(&mut self) -> Rung {
@@ -114,6 +121,21 @@ mod tests {
         assert!((0..10_000).all(|_| ladder.step() == Rung::Spin));
         let mut ladder = Ladder::new(Waiting::park_after(0));
         assert_eq!(ladder.step(), Rung::Park);
+    }
+
+    #[test]
+    fn many_looks_share_a_budget() {
+        let spins_of = |waiting, looks| {
+            let mut ladder = Ladder::among(waiting, looks);
+            (0..10_000).take_while(|_| ladder.step() == Rung::Spin).count()
+        };
+        for (turns, looks, spins) in [(500, 0, 500), (500, 1, 500), (500, 3, 167), (500, 1000, 1), (0, 3, 0)]
+        {
+            assert_eq!(spins_of(Waiting::park_after(turns), looks), spins);
+        }
+        assert_eq!(spins_of(Waiting::spin(), u32::MAX), 10_000);
+        let mut ladder = Ladder::among(Waiting::pause(), 2);
+        assert!((0..10_000).all(|_| ladder.step() == Rung::Pause));
     }
 
     #[test]

@@ -27,11 +27,7 @@ impl Park for Futex {
     /// once.
     fn wait(&self, word: &FutexWord, seen: u32, bits: u32, timeout: Option<Duration>) -> bool {
         let Some(bits) = NonZeroU32::new(bits) else { return false };
-        // The bit set form takes a point in time, not a span. One too far away to express is no limit.
-        let deadline = timeout.and_then(|timeout| {
-            let now = clock_gettime(ClockId::Monotonic);
-            now.checked_add(Timespec::try_from(timeout).ok()?)
-        });
+        let deadline = timeout.and_then(deadline_in);
         point("Futex::wait");
         // A wake, EAGAIN and EINTR all mean the same to the caller.
         wait_bitset(atomic(word), Flags::empty(), seen, deadline.as_ref(), bits) == Err(Errno::TIMEDOUT)
@@ -56,6 +52,12 @@ impl Park for Futex {
     fn heavy(&self) -> bool {
         membarrier::heavy()
     }
+}
+
+/// The point in time, by `CLOCK_MONOTONIC`, which calls take that sleep for one of several reasons. One too far away to express is no
+/// limit.
+pub(crate) fn deadline_in(timeout: Duration) -> Option<Timespec> {
+    clock_gettime(ClockId::Monotonic).checked_add(Timespec::try_from(timeout).ok()?)
 }
 
 /// The word as the type that the system call's wrapper takes.

@@ -14,7 +14,9 @@
 //! | [`eventfd`] | a descriptor to poll | eventfd(2) |
 //! | [`fork`] | what a forked child must not have | pthread_atfork(3) |
 //! | [`futex`] | sleeping on a shared word | futex(2) |
-//! | [`many`] | sleeping on many shared words at once | io_uring(7), futex_waitv(2) |
+//! | [`waitv`] | sleeping on several of them at once | futex_waitv(2) |
+//! | [`many`] | sleeping on any number, in one thread at once | io_uring(7), futex_waitv(2) |
+//! | [`poll`] | waiting for descriptors | poll(2) |
 //! | [`semaphore`] | sleeping on a semaphore in shared words | sem_overview(7) |
 //! | [`pass`] | descriptors over a socket, and who is at its other end | unix(7), sendmsg(2), recvmsg(2) |
 //! | [`inherit`] | descriptors that a child keeps, and files opened again | execve(2), proc_pid_fd(5) |
@@ -47,8 +49,10 @@ pub mod membarrier;
 mod pages;
 pub mod pass;
 pub mod place;
+pub mod poll;
 pub mod semaphore;
 pub mod sys;
+pub mod waitv;
 
 pub use eventfd::EventFd;
 pub use fork::Birth;
@@ -56,3 +60,4 @@ pub use futex::Futex;
 pub use lock::LockFile;
 pub use mapping::{Access, Mapping, Part};
 pub use place::{Facts, FileSystem, Kind, Place, Seal, Space, Watch};
+pub use waitv::Waits;

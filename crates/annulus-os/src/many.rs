@@ -20,21 +20,16 @@ use std::io;
 use std::sync::Arc;
 
 use annulus_core::doorbell::Park;
-use annulus_core::sync::FutexWord;
 use annulus_core::words::Bell;
 use rustix::io::Errno;
-use rustix::thread::futex::{Wait, WaitFlags, WaitPtr, WaitvFlags, waitv};
-use rustix::time::{ClockId, Timespec, clock_gettime};
+use rustix::thread::futex::Wait;
 
 use crate::Futex;
 use crate::machine::{WaitMany, wait_many};
+use crate::waitv::{Ended, TURN, WORDS_MAX, sleep_at, wait_of};
 use uring::{Answer, NOBODY, Uring};
 pub use word::Word;
 
-/// The kernel's limit of words in one call: `FUTEX_WAITV_MAX`.
-const WAITV_MAX: usize = 128;
-/// The longest wait where not all words are waited at: at most 25 wakes a second.
-const TURN: Duration = Duration::from_millis(40);
 /// The first nap after something came.
 const NAP: Duration = Duration::from_millis(1);
 /// The token of one's own bell.
@@ -265,38 +260,22 @@ impl Many {
         tokens.clear();
         waits.push(wait_of(self.poke.0.futex(), self.seen));
         // Those added last, if there are too many: what rang lately rings again, and tokens mostly grow.
-        for (&token, armed) in self.armed.iter().rev().take(WAITV_MAX - 1) {
+        for (&token, armed) in self.armed.iter().rev().take(WORDS_MAX - 1) {
             waits.push(wait_of(armed.word.get(), armed.seen));
             tokens.push(token);
         }
         let all = tokens.len() == self.armed.len();
         let limit = if all { limit } else { Some(limit.map_or(TURN, |limit| limit.min(TURN))) };
-        // A point in time, not a span; one too far away to express is no limit.
-        let deadline = limit
-            .and_then(|limit| clock_gettime(ClockId::Monotonic).checked_add(Timespec::try_from(limit).ok()?));
-        match waitv(waits, WaitvFlags::empty(), deadline.as_ref(), rustix::thread::ClockId::Monotonic) {
-            Ok(0) | Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT) => Ok(()),
-            Ok(index) => {
-                woken.extend(tokens.get(index - 1));
-                Ok(())
-            }
-            Err(error) => Err(error.into()),
+        if let Ended::Rung(index @ 1..) = sleep_at(waits, limit)? {
+            woken.extend(tokens.get(index - 1));
         }
+        Ok(())
     }
 
     /// Goes on without io_uring.
     fn fall_back(&mut self) {
         self.kernel = second();
     }
-}
-
-/// Waits at one word as long as it says `seen`, as all do that wait in one call.
-fn wait_of(word: &FutexWord, seen: u32) -> Wait {
-    let mut wait = Wait::new();
-    wait.val = u64::from(seen);
-    wait.uaddr = WaitPtr::new(word.as_ptr().cast());
-    wait.flags = WaitFlags::SIZE_U32;
-    wait
 }
 
 /// What there is without io_uring.

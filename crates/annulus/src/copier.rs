@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use annulus_core::doorbell::{Heavy, READERS, Sleep, Slept, after_release, has_turned, when_empty};
 use annulus_core::history::{Damaged, Resume};
-use annulus_core::ladder::Waiting;
+use annulus_core::ladder::{Ladder, Waiting};
 use annulus_core::layout::{Identity, Slot};
 use annulus_core::memory::{Mirror, View};
 use annulus_core::observer::{Lapped, Observer as Core, Seen, Sight};
@@ -336,8 +336,8 @@ impl Copier {
         deadline: Option<Instant>,
     ) -> Option<Result<Received, CopyError>> {
         self.sleeping.begin();
-        let waiting = self.waiting;
-        wait(&mut Copying { copier: self, target }, waiting, deadline)
+        let ladder = Ladder::new(self.waiting);
+        wait(&mut Copying { copier: self, target }, ladder, deadline)
     }
 
     fn park(&self, left: Duration) {
@@ -365,12 +365,15 @@ impl Sleeper for Copier {
         }
     }
 
-    fn bits(&self) -> u32 {
-        READERS
+    fn key(&self) -> usize {
+        match &self.mapped {
+            Mapped::Data(data) => std::ptr::from_ref(data.head()).addr(),
+            Mapped::Seat(seat) => std::ptr::from_ref(seat.memory.ctl()).addr(),
+        }
     }
 
-    fn waiting(&self) -> Waiting {
-        self.waiting
+    fn bits(&self) -> u32 {
+        READERS
     }
 
     fn longest_nap(&self) -> Duration {

@@ -24,6 +24,7 @@
 //! * [`Producer::send`], [`Producer::send_batch`] and [`Producer::claim`] send.
 //! * [`Subscriber::recv`] receives a [`Record`], which frees its space when it is dropped.
 //! * [`Open::join_group`] joins a group, each record of which one [`Worker`] gets.
+//! * [`Select`] waits for several rings at once.
 //! * [`TypedRing`] says how to begin where each record is a value of one type, a [`Payload`].
 //! * [`Ring::anonymous`] makes a ring without a name, and [`handover`] gives it to other processes.
 //! * [`Ring::prune`] removes what crashes left; [`doctor`] says whether a machine is fit for rings.
@@ -66,6 +67,7 @@ mod record;
 mod registry;
 mod ring;
 mod room;
+mod select;
 #[cfg(feature = "shared_memory")]
 mod shmem;
 mod sleeper;
@@ -89,8 +91,8 @@ pub use copies::Copies;
 pub use copying::CopyingSubscriber;
 pub use create::Create;
 pub use error::{
-    Behind, CopyError, CopyTimeoutError, Error, ErrorKind, RecvError, RecvTimeoutError, SendError,
-    SendTimeoutError, TryCopyError, TryRecvError, TrySendError, WaitError,
+    Behind, CopyError, CopyTimeoutError, Error, ErrorKind, RecvError, RecvTimeoutError, SelectError,
+    SendError, SendTimeoutError, TryCopyError, TryRecvError, TrySendError, WaitError,
 };
 pub use group::Group;
 pub use info::{Info, SubscriberInfo, TypeInfo};
@@ -109,6 +111,7 @@ pub use prune::{Fate, Finding, Found, Prune};
 pub use received::{OwnedRecord, Received};
 pub use record::Record;
 pub use ring::Ring;
+pub use select::{Select, Selectable, Source};
 pub use subscriber::{Iter, Subscriber};
 pub use typed::{
     TypedCopies, TypedCopyingSubscriber, TypedIter, TypedObserver, TypedOwnedRecord, TypedProducer,
@@ -134,6 +137,8 @@ mod pages {
     #[cfg(feature = "async")]
     #[doc = include_str!("../../../docs/guide/async.md")]
     struct Async;
+    #[doc = include_str!("../../../docs/guide/waiting-on-many.md")]
+    struct WaitingOnMany;
     #[doc = include_str!("../../../docs/guide/typed.md")]
     struct Typed;
     #[doc = include_str!("../../../docs/guide/handover.md")]

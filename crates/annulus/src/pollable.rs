@@ -48,7 +48,7 @@ pub struct Pollable<H> {
 }
 
 /// The descriptor, as what is woken.
-struct Flag(EventFd);
+pub(crate) struct Flag(pub(crate) EventFd);
 
 impl Wake for Flag {
     fn wake(self: Arc<Self>) {

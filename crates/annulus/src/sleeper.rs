@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use annulus_core::doorbell::{self, Heavy, Settled, Sleep, Slept, sleep_as_reader};
-use annulus_core::ladder::Waiting;
 use annulus_core::layout::{FenceMode, Identity, WakeBackend};
 use annulus_os::sys;
 
@@ -23,11 +22,11 @@ pub(crate) trait Sleeper {
     /// do, and readers of a ring of semaphores.
     fn bell(&self) -> Option<&Memory>;
 
+    /// Who it is: where the ring's `ctl` is mapped, or what there is of it, which no other handle that is alive has.
+    fn key(&self) -> usize;
+
     /// Which sleepers of the ring it is one of.
     fn bits(&self) -> u32;
-
-    /// How it was told to wait.
-    fn waiting(&self) -> Waiting;
 
     /// The longest nap of one without a bell.
     fn longest_nap(&self) -> Duration;

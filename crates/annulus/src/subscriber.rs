@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use annulus_core::doorbell::{READERS, Sleep, Slept, after_release, has_turned, when_empty};
 use annulus_core::history::Start;
-use annulus_core::ladder::Waiting;
+use annulus_core::ladder::{Ladder, Waiting};
 use annulus_core::layout::Slot;
 use annulus_core::reader::{Held, JoinFailed, Look, Passed, Pins, Reader};
 use annulus_os::{Birth, LockFile};
@@ -338,7 +338,7 @@ impl Subscriber {
         self.let_them_gather();
         self.sleeping.begin();
         let mut waiter = Awaiting { subscriber: self };
-        match wait(&mut waiter, self.waiting.get(), deadline) {
+        match wait(&mut waiter, Ladder::new(self.waiting.get()), deadline) {
             Some(got) => got.map_err(RecvTimeoutError::Ended),
             None => Err(RecvTimeoutError::TimedOut),
         }
@@ -363,12 +363,12 @@ impl Sleeper for Subscriber {
         self.sleeping.bell(&self.memory)
     }
 
-    fn bits(&self) -> u32 {
-        READERS
+    fn key(&self) -> usize {
+        std::ptr::from_ref(self.memory.ctl()).addr()
     }
 
-    fn waiting(&self) -> Waiting {
-        self.waiting.get()
+    fn bits(&self) -> u32 {
+        READERS
     }
 
     fn longest_nap(&self) -> Duration {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use annulus_core::ladder::{Ladder, Rung, Waiting};
+use annulus_core::ladder::{Ladder, Rung};
 
 /// Turns of waiting after which a reader looks whether the producer waits for it: soon, but not in the way of a
 /// record that is about to come.
@@ -35,10 +35,13 @@ pub(crate) trait Waiter {
     fn park(&mut self, left: Duration);
 }
 
-/// Waits until there is something; `None` at the deadline. What comes exactly then is returned.
+/// Waits as `ladder` says until there is something; `None` at the deadline. What comes exactly then is returned.
 #[inline]
-pub(crate) fn wait<W: Waiter>(waiter: &mut W, waiting: Waiting, deadline: Option<Instant>) -> Option<W::Got> {
-    let mut ladder = Ladder::new(waiting);
+pub(crate) fn wait<W: Waiter>(
+    waiter: &mut W,
+    mut ladder: Ladder,
+    deadline: Option<Instant>,
+) -> Option<W::Got> {
     let (mut turns_to_ring, mut rang) = (TURNS_TO_RING, false);
     loop {
         if let Some(got) = waiter.look() {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use annulus_core::doorbell::{Heavy, Settled, Slept, after_release, group_bit, sleep_as_reader, when_empty};
 use annulus_core::group::{Group, bits, bury};
-use annulus_core::ladder::Waiting;
+use annulus_core::ladder::{Ladder, Waiting};
 use annulus_core::layout::Slot;
 use annulus_core::worker::{Claimed, Found, Worker as Core, leave};
 use annulus_os::{Birth, LockFile, sys};
@@ -347,7 +347,7 @@ impl Worker {
     #[cold]
     fn recv_slow(&self, deadline: Option<Instant>) -> Result<Job<'_>, RecvTimeoutError> {
         let mut waiter = Awaiting { worker: self, nap: NAP_FIRST };
-        match wait(&mut waiter, self.waiting.get(), deadline) {
+        match wait(&mut waiter, Ladder::new(self.waiting.get()), deadline) {
             Some(got) => got.map_err(RecvTimeoutError::Ended),
             None => Err(RecvTimeoutError::TimedOut),
         }

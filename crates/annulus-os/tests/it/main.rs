@@ -11,3 +11,4 @@ mod pages;
 mod place;
 mod semaphore;
 mod support;
+mod waitv;

@@ -235,6 +235,16 @@ pub enum WaitError {
     Forked,
 }
 
+/// Why a [`Select`](crate::Select) found nothing ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SelectError {
+    /// Nothing was ready when the time was over.
+    TimedOut,
+    /// An empty list, and no limit: it would wait for ever.
+    NoSources,
+}
+
 impl From<End> for RecvError {
     fn from(end: End) -> Self {
         match end {
@@ -278,6 +288,10 @@ error_text!(WaitError {
     WaitError::TooMany { max } =>
         format!("the ring has places for {max} subscribers only; create it with more (`.max_subscribers(..)`)"),
     WaitError::Forked => FORKED,
+});
+error_text!(SelectError {
+    SelectError::TimedOut => "nothing was ready in time; wait again, or longer",
+    SelectError::NoSources => "there is nothing in the list to wait for; list a ring, or give the wait a limit",
 });
 error_text!(SendError {
     SendError::TooLarge { len, max } => too_large(len, max),

@@ -129,6 +129,11 @@ impl<T: Payload> TypedSubscriber<T> {
         self.subscriber.now()
     }
 
+    /// Whether a record that was no value was its last.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.stuck.get().is_some()
+    }
+
     /// Receives a record and finds the value in it.
     #[inline]
     pub(crate) fn take<'a, E>(
@@ -136,7 +141,7 @@ impl<T: Payload> TypedSubscriber<T> {
         receive: impl FnOnce(&'a Subscriber) -> Result<Record<'a>, E>,
         ended: impl Fn(RecvError) -> E,
     ) -> Result<TypedRecord<'a, T>, E> {
-        if self.stuck.get().is_some() {
+        if self.is_stuck() {
             return Err(ended(RecvError::Corrupt));
         }
         TypedRecord::new(receive(&self.subscriber)?).map_err(|sequence| {

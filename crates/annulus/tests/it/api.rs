@@ -1,8 +1,8 @@
 //! What the types promise, checked by the compiler.
 
 use annulus::{
-    Claim, CopyingSubscriber, Error, Observer, Producer, Record, Subscriber, TypedProducer, TypedRecord,
-    TypedSubscriber,
+    Claim, CopyingSubscriber, Error, Observer, Producer, Record, Select, Subscriber, TypedProducer,
+    TypedRecord, TypedSubscriber,
 };
 
 /// Fails to compile if the type has the trait: both impls would apply then, and `_` could not be inferred.
@@ -47,6 +47,7 @@ fn handles_move_between_threads_but_are_not_shared() {
     is_send::<Subscriber>();
     is_send::<Observer>();
     is_send::<CopyingSubscriber>();
+    is_send::<Select>();
 }
 
 #[test]
@@ -62,4 +63,5 @@ fn errors_can_be_boxed_and_sent() {
     is_error::<annulus::TryCopyError>();
     is_error::<annulus::CopyTimeoutError>();
     is_error::<annulus::WaitError>();
+    is_error::<annulus::SelectError>();
 }

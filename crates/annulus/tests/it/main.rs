@@ -29,6 +29,7 @@ mod payloads;
 mod positions;
 mod procs;
 mod retain;
+mod select;
 mod stamps;
 mod starts;
 mod support;

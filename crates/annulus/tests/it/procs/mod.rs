@@ -30,6 +30,7 @@ mod restart;
 mod roles;
 mod sandbox;
 mod scribbler;
+mod select;
 #[cfg(feature = "shared_memory")]
 mod shmem;
 mod stepped;

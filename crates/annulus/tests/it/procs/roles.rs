@@ -103,6 +103,7 @@ fn role() {
         "reused-pid" => containers::reused_pid(words[0]),
         "parent" => outlived::parent(words[0], words[1]),
         "stranger" => strangers::stranger(words[0], words[1].parse().unwrap()),
+        "select" => super::select::role(words),
         "races" => races::races(words[0]),
         "refused-producer" => {
             sandbox::refuse_membarrier();

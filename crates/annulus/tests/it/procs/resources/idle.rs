@@ -1,7 +1,10 @@
 //! What waiting costs: counted by the kernel, for each blocked thread.
 #![allow(unsafe_code)]
 
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
+
+use annulus::{Select, Selectable};
 
 use crate::support::{Dir, in_time};
 
@@ -57,6 +60,20 @@ fn who_waits_costs_nothing() {
             scope.spawn(|| {
                 let rx = dir.open("vacant").subscribe().unwrap();
                 measured("a subscriber without a producer", || rx.recv_timeout(LIMIT).is_err());
+            });
+            scope.spawn(|| {
+                let names: Vec<String> = (0..3).map(|n| format!("one-of-many-{n}")).collect();
+                let _txs: Vec<_> = names.iter().map(|name| ring(name).producer().unwrap()).collect();
+                let rxs: Vec<_> = names.iter().map(|name| dir.open(name).subscribe().unwrap()).collect();
+                let sources: Vec<_> = rxs.iter().map(|rx| rx as &dyn Selectable).collect();
+                let mut select = Select::new();
+                measured("a wait for many", || select.wait_timeout(&sources, LIMIT).is_err());
+            });
+            scope.spawn(|| {
+                let rx = open().subscribe().unwrap();
+                let (near, _far) = UnixStream::pair().unwrap();
+                let wait = || Select::new().wait_timeout(&[&rx, &near], LIMIT).is_err();
+                measured("a wait for a ring and a descriptor", wait);
             });
             scope.spawn(|| {
                 let (mut tx, _rx) = full("full");
