@@ -82,6 +82,8 @@ pub struct Search {
     wanted: Wanted,
     /// Where it ends, if it has an end before that of what is published.
     end: u64,
+    /// Whether it has met a record that waits for another to be done.
+    waits: bool,
 }
 
 /// How a record stands for one who meets it.
@@ -365,7 +367,7 @@ impl Worker {
         let at = group.spot(&self.shape, &shared.view())?;
         // What was never delivered lies ahead of every worker's place.
         let end = if wanted == Wanted::Returned { self.position.get() } else { u64::MAX };
-        Ok(Search { at, wanted, end })
+        Ok(Search { at, wanted, end, waits: false })
     }
 
     /// Done with a record: its space goes back once all before it are done. Says how the floor moved, if it was this that moved
@@ -446,6 +448,17 @@ impl Worker {
         (last && !group.has_more(self.slot)).then_some(end)
     }
 
+    /// How the ring has ended, for a worker that wants none of what nobody has: if others have nothing that may come back.
+    pub fn ended_for_chooser<M: Memory>(&self, shared: &Shared<'_, M>, group: Group<'_>) -> Option<End> {
+        let end = state_end(shared.producer)?;
+        (!self.others_hold(group)).then_some(end)
+    }
+
+    /// Whether others have records in their hands, which may come back.
+    pub fn others_hold(&self, group: Group<'_>) -> bool {
+        group.holders(self.slot) != [0; 4]
+    }
+
     fn place(&self) -> Spot {
         Spot { position: self.position.get(), sequence: self.sequence.get() }
     }
@@ -456,6 +469,11 @@ impl Worker {
 pub struct NotOurs;
 
 impl Search {
+    /// Whether it has met a record whose claim word is an older one's, which is not done.
+    pub fn met_full(&self) -> bool {
+        self.waits
+    }
+
     /// The next record that is wanted, or `None` at the end.
     ///
     /// # Errors
@@ -482,6 +500,7 @@ impl Search {
                 Standing::Damaged(what) => return Err(what),
             };
             self.at = Spot { position: worker.behind(held), sequence: held.sequence.wrapping_add(1) };
+            self.waits |= matches!(standing, Standing::Waits(_));
             match (standing, self.wanted) {
                 (Standing::Free(candidate), Wanted::Free) => return Ok(Some(candidate)),
                 (Standing::Free(candidate), Wanted::Returned) if candidate.claim.is_of(held.sequence) => {

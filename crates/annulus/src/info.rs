@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use annulus_core::layout::{Counter, Options, RingState, SlotKind};
+use annulus_core::claim::{Claim, Stage};
+use annulus_core::group::Group;
+use annulus_core::layout::{Counter, GroupPhase, Options, RingState, Slot, SlotKind};
 use annulus_core::words::NO_CURSOR;
 use annulus_os::LockFile;
 
@@ -78,6 +80,10 @@ pub struct Info {
     pub max_subscribers: u32,
     /// Who has them; empty where this process may not open `ctl`.
     pub subscribers: Vec<SubscriberInfo>,
+    /// Places for groups of workers.
+    pub max_groups: u32,
+    /// The groups there are; empty where this process may not open `ctl`.
+    pub groups: Vec<GroupInfo>,
 }
 
 /// The type of a ring's records, as [`Info`] shows it.
@@ -115,6 +121,30 @@ pub struct SubscriberInfo {
     pub sleeps: u64,
 }
 
+/// A group of workers as [`Info`] sees it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct GroupInfo {
+    /// Its name.
+    pub name: String,
+    /// Its place, as [`Who::Group`](crate::Who::Group) says it.
+    pub number: u32,
+    /// Whether it stays without workers.
+    pub durable: bool,
+    /// Its living workers.
+    pub workers: u32,
+    /// Bytes from the oldest record that is not acknowledged on.
+    pub behind: u64,
+    /// Records in the hands of workers.
+    pub held: u64,
+    /// Records that were given back and wait for the next worker.
+    pub returned: u64,
+    /// Records that were delivered as often as the group allows.
+    pub dead_letters: u64,
+    /// How often that is; `None`: without a limit.
+    pub attempts: Option<u32>,
+}
+
 impl Info {
     pub(crate) fn read(
         name: &str,
@@ -129,6 +159,8 @@ impl Info {
         let epoch = page.epoch.look();
         let subscribers: Vec<SubscriberInfo> =
             seats.iter().flat_map(|(memory, ctl)| who(memory, ctl, tail)).collect();
+        let groups: Vec<GroupInfo> =
+            seats.iter().flat_map(|(memory, ctl)| groups(memory, ctl, tail)).collect();
         let [high, low] = identity.uuid;
         Info {
             name: name.to_owned(),
@@ -176,6 +208,8 @@ impl Info {
             takeovers: page.counter(Counter::Takeovers),
             max_subscribers: identity.slots,
             subscribers,
+            max_groups: identity.groups,
+            groups,
         }
     }
 }
@@ -195,4 +229,37 @@ fn who(memory: &Memory, ctl: &LockFile, tail: u64) -> Vec<SubscriberInfo> {
         })
     });
     subscribers.collect()
+}
+
+/// The groups, as `ctl` says it.
+fn groups(memory: &Memory, ctl: &LockFile, tail: u64) -> Vec<GroupInfo> {
+    let lives = |slot: usize| ctl.file().is_ok_and(|ctl| is_slot_held(ctl, slot as u32));
+    let shared = memory.shared();
+    let is_there = |phase| matches!(phase, Some(GroupPhase::Active | GroupPhase::Durable));
+    let there = shared.all_groups().filter(|(_, group)| is_there(group.phase()));
+    let groups = there.map(|(number, group)| {
+        let works = |slot: &Slot| slot.is_active() && slot.group.glance() == number + 1;
+        let slots = memory.slots().iter().enumerate();
+        let claims = || group.table.words().filter_map(|word| Claim::from_word(word.look()));
+        let count = |stage| claims().filter(|claim| claim.stage == stage).count() as u64;
+        GroupInfo {
+            name: group_name(group),
+            number,
+            durable: group.phase() == Some(GroupPhase::Durable),
+            workers: slots.filter(|(i, slot)| works(slot) && lives(*i)).count() as u32,
+            behind: tail.saturating_sub(group.head.floor.look()),
+            held: count(Stage::Claimed),
+            returned: count(Stage::Returned),
+            dead_letters: count(Stage::Dead),
+            attempts: Some(group.head.attempts_max.glance()).filter(|&attempts| attempts > 0),
+        }
+    });
+    groups.collect()
+}
+
+/// A group's name. Whatever its bytes are, it is text.
+pub(crate) fn group_name(group: Group<'_>) -> String {
+    let bytes: Vec<u8> = group.head.name.iter().flat_map(|word| word.glance().to_le_bytes()).collect();
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
 }

@@ -95,7 +95,7 @@ pub use error::{
     SendError, SendTimeoutError, TryCopyError, TryRecvError, TrySendError, WaitError,
 };
 pub use group::Group;
-pub use info::{Info, SubscriberInfo, TypeInfo};
+pub use info::{GroupInfo, Info, SubscriberInfo, TypeInfo};
 pub use job::Job;
 pub use observer::Observer;
 pub use open::Open;
@@ -114,10 +114,10 @@ pub use ring::Ring;
 pub use select::{Select, Selectable, Source};
 pub use subscriber::{Iter, Subscriber};
 pub use typed::{
-    TypedCopies, TypedCopyingSubscriber, TypedIter, TypedObserver, TypedOwnedRecord, TypedProducer,
-    TypedRecord, TypedRing, TypedSubscriber,
+    TypedCopies, TypedCopyingSubscriber, TypedIter, TypedJob, TypedObserver, TypedOwnedRecord, TypedProducer,
+    TypedRecord, TypedRing, TypedSubscriber, TypedWorker,
 };
-pub use worker::Worker;
+pub use worker::{Jobs, Worker};
 
 /// The examples of the README and of the guide, compiled and run with the other examples.
 #[cfg(doctest)]

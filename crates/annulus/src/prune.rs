@@ -8,6 +8,7 @@
 //! | a ring | its producer by `owner`, subscribers by their slots | when all are free, and it is not persistent |
 //! | a file of an earlier producer in a ring | the ring's producer | when `owner` is free |
 //! | a slot | its subscriber, by its byte of `ctl` | when that is free |
+//! | a group | its workers, by its byte of `ctl` | when nobody shares that, and it is not durable |
 //!
 //! **Races.** A ring or draft is removed under its `owner` lock, and only if its name still means it then: whoever else
 //! would give it a name, go on with it or remove it needs the same lock. [`Home::draft`] says how a maker and `prune` share
@@ -15,15 +16,18 @@
 
 use std::path::PathBuf;
 
-use annulus_core::doorbell::leave;
-use annulus_core::layout::{Identity, Options};
-use annulus_os::{Access as OsAccess, Kind, sys};
+use annulus_core::doorbell::{leave, wake_workers, when_empty};
+use annulus_core::group::GroupLocks;
+use annulus_core::layout::{GroupPhase, Identity, Options};
+use annulus_os::{Access as OsAccess, Kind, LockFile, sys};
 
-use crate::bells::RoomBell;
+use crate::bells::{ReaderBell, RoomBell};
 use crate::error::{Error, ErrorKind};
+use crate::group::GroupBytes;
+use crate::info::group_name;
 use crate::life::{is_slot_held, try_lock_slot, unlock_slot};
 use crate::make::{attach, gone};
-use crate::memory::{DataMemory, MapOptions, read_identity};
+use crate::memory::{DataMemory, MapOptions, Memory, read_identity};
 use crate::registry::{
     Access, CTL, DATA, Home, OWNER, Own, Purpose, RingDir, check_name, is_temporary, life_name,
 };
@@ -87,6 +91,8 @@ pub enum Found {
     LifeFile,
     /// The slot of a subscriber that has died.
     DeadSlot,
+    /// A group of workers that have all died, and which is not durable; what they have not done is lost with it.
+    DeadGroup,
     /// A ring that this program cannot read: damaged, or of another version.
     Unreadable,
     /// Something that no ring is.
@@ -114,6 +120,7 @@ impl std::fmt::Display for Found {
             Found::Draft => "draft",
             Found::LifeFile => "life-file",
             Found::DeadSlot => "dead-slot",
+            Found::DeadGroup => "dead-group",
             Found::Unreadable => "unreadable",
             Found::Foreign => "foreign",
         })
@@ -464,6 +471,14 @@ impl Visit<'_> {
                 // Under the lock the slot is nobody's, and stays so until it is unlocked.
                 let is_dead = !slot.is_free();
                 if is_dead {
+                    let shared = memory.shared();
+                    // What a worker held is its group's again, before its number can be another's.
+                    if let Some(number) = slot.group.glance().checked_sub(1)
+                        && let Some(group) = shared.group(number)
+                    {
+                        let returned = group.give_back_all(i).max(1);
+                        wake_workers(shared.ctl, number, returned, &ReaderBell::of(&memory));
+                    }
                     // The producer may have waited for its cursor.
                     leave(memory.ctl(), slot, &RoomBell::of(&memory));
                 }
@@ -474,6 +489,31 @@ impl Visit<'_> {
                 fate = Fate::Removed;
             }
             self.add(&format!("{name}/slot {i}"), Found::DeadSlot, 0, fate, "its subscriber has died");
+        }
+        self.groups(name, &memory, &ctl);
+    }
+
+    /// The groups whose workers have all died, but for those that are to be kept.
+    fn groups(&mut self, name: &str, memory: &Memory, ctl: &LockFile) {
+        let locks = GroupBytes(ctl);
+        for (number, group) in memory.shared().all_groups() {
+            let is_active = || group.phase() == Some(GroupPhase::Active);
+            // Whoever leaves ends the group before its share of the lock goes; asked for and given back, in a dry run too.
+            if !is_active() || !locks.try_own(number) {
+                continue;
+            }
+            let is_dead = is_active();
+            if is_dead && self.apply {
+                group.end();
+                // The producer may have waited for its floor.
+                when_empty(memory.ctl(), &RoomBell::of(memory));
+            }
+            locks.unlock(number);
+            if is_dead {
+                let fate = if self.apply { Fate::Removed } else { Fate::Removable };
+                let path = format!("{name}/group {}", group_name(group));
+                self.add(&path, Found::DeadGroup, 0, fate, "its workers have died");
+            }
         }
     }
 

@@ -5,6 +5,7 @@ mod copying;
 mod producer;
 mod record;
 mod subscriber;
+mod worker;
 
 use std::marker::PhantomData;
 
@@ -13,9 +14,11 @@ pub use copying::{TypedCopyingSubscriber, TypedObserver};
 pub use producer::TypedProducer;
 pub use record::TypedRecord;
 pub use subscriber::{TypedIter, TypedSubscriber};
+pub use worker::{TypedJob, TypedWorker};
 
 use crate::create::{Create, Existing, Spec, TypeWish};
 use crate::error::Error;
+use crate::group::Group;
 use crate::open::Open;
 use crate::payload::{Payload, check};
 
@@ -139,6 +142,15 @@ impl<T: Payload> Open<T> {
     /// As for [bytes](Open::subscribe_copying), and [`Mismatch`](crate::ErrorKind::Mismatch) with the ring's type.
     pub fn subscribe_copying(self) -> Result<TypedCopyingSubscriber<T>, Error> {
         self.spec.subscribe_copying().map(TypedCopyingSubscriber::new)
+    }
+
+    /// Joins a group as a worker: each value goes to exactly one worker of each group.
+    ///
+    /// # Errors
+    ///
+    /// As for [bytes](Open::join_group), and [`Mismatch`](crate::ErrorKind::Mismatch) with the ring's type.
+    pub fn join_group(self, group: impl Into<Group>) -> Result<TypedWorker<T>, Error> {
+        self.spec.join_group(&group.into()).map(TypedWorker::new)
     }
 
     /// Observes: reads along without holding anybody back, and with permission to read only.

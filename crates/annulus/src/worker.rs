@@ -1,5 +1,7 @@
 //! One worker of a group: the reading end that shares a ring's records with others.
 
+mod choose;
+
 use std::cell::Cell;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -80,6 +82,8 @@ pub struct Worker {
     burying: Rate,
     polls: Cell<u32>,
     claims: Cell<u32>,
+    /// Where records are copied that are being chosen from.
+    scratch: Cell<Vec<u8>>,
     /// Whose handle this is: a forked child's copy must not free its parent's slot.
     birth: Birth,
     /// Holds the slot's lock, and a share of the group's.
@@ -127,6 +131,7 @@ impl Worker {
             life,
             polls: Cell::new(0),
             claims: Cell::new(0),
+            scratch: Cell::default(),
             birth: Birth::here(),
             ctl,
             memory,
@@ -184,6 +189,74 @@ impl Worker {
             Found::Record(claimed) => Ok(Job::new(self, claimed)),
             _ => self.recv_slow(Instant::now().checked_add(timeout)),
         }
+    }
+
+    /// The records that nobody has, at most `most` of them, at least one; waits for the first. For work that is done in bulk.
+    ///
+    /// What one worker has in its hands no other can work at: ask for few, if each takes long.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Worker::recv).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use annulus::Ring;
+    /// # let dir = format!("/dev/shm/annulus-doc-recv-batch-{}", std::process::id());
+    /// # let mut tx = Ring::create("rows").dir(&dir).producer()?;
+    /// # let worker = Ring::open("rows").dir(&dir).join_group("store")?;
+    /// tx.send_batch(["a", "b", "c"])?;
+    /// let rows = worker.recv_batch(100)?;
+    /// assert_eq!(rows.len(), 3);
+    /// drop(rows); // all are acknowledged
+    /// # drop((worker, tx));
+    /// # std::fs::remove_dir(dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recv_batch(&self, most: usize) -> Result<Vec<Job<'_>>, RecvError> {
+        self.recv().map(|first| self.with_others(first, most))
+    }
+
+    /// The same, if there is a record.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_recv`](Worker::try_recv).
+    pub fn try_recv_batch(&self, most: usize) -> Result<Vec<Job<'_>>, TryRecvError> {
+        self.try_recv().map(|first| self.with_others(first, most))
+    }
+
+    fn with_others<'a>(&'a self, first: Job<'a>, most: usize) -> Vec<Job<'a>> {
+        let mut jobs = vec![first];
+        while jobs.len() < most
+            && let Found::Record(claimed) = self.claim()
+        {
+            jobs.push(Job::new(self, claimed));
+        }
+        jobs
+    }
+
+    /// Jobs as they come, until the end: `Closed` ends the iteration, any other end is its last item.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use annulus::Ring;
+    /// # let dir = format!("/dev/shm/annulus-doc-jobs-{}", std::process::id());
+    /// # let mut tx = Ring::create("jobs").dir(&dir).producer()?;
+    /// # let worker = Ring::open("jobs").dir(&dir).join_group("g")?;
+    /// tx.send_batch(["a", "b"])?;
+    /// drop(tx);
+    /// for job in &worker {
+    ///     assert_eq!(job?.len(), 1); // acknowledged here
+    /// }
+    /// # drop(worker);
+    /// # std::fs::remove_dir(dir).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn iter(&self) -> Jobs<'_> {
+        Jobs { worker: self, ended: false }
     }
 
     /// The oldest dead letter, if there is one: a record that was delivered as often as the
@@ -353,15 +426,13 @@ impl Worker {
         }
     }
 
-    fn park(&self, timeout: Duration, nap: &mut Duration) {
-        let shared = self.memory.shared();
+    /// Sleeps, as one of those that these bits wake, unless there is news.
+    fn park(&self, bits: u32, timeout: Duration, nap: &mut Duration, has_news: impl FnMut() -> bool) {
+        let ctl = self.memory.ctl();
         let bell = ReaderBell::at(&self.memory, self.slot);
         let limits = [FIRST_SLEEP, timeout].map(Some);
         let mut settled = self.settled.get();
-        let bits = group_bit(self.number);
-        let slept = sleep_as_reader(shared.ctl, bits, self.heavy.get(), &bell, &mut settled, limits, || {
-            self.has_news()
-        });
+        let slept = sleep_as_reader(ctl, bits, self.heavy.get(), &bell, &mut settled, limits, has_news);
         self.settled.set(settled);
         match slept {
             Slept::Woken => self.slot().sleeps.count(1),
@@ -407,7 +478,8 @@ impl<'a> Waiter for Awaiting<'a> {
     }
 
     fn park(&mut self, left: Duration) {
-        self.worker.park(left, &mut self.nap);
+        let worker = self.worker;
+        worker.park(group_bit(worker.number), left, &mut self.nap, || worker.has_news());
     }
 }
 
@@ -432,5 +504,38 @@ impl fmt::Debug for Worker {
             .field("slot", &self.slot)
             .field("sequence", &self.sequence())
             .finish_non_exhaustive()
+    }
+}
+
+/// Jobs as they come: see [`Worker::iter`].
+#[derive(Debug)]
+pub struct Jobs<'a> {
+    worker: &'a Worker,
+    ended: bool,
+}
+
+impl<'a> Iterator for Jobs<'a> {
+    type Item = Result<Job<'a>, RecvError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        match self.worker.recv() {
+            Ok(job) => Some(Ok(job)),
+            Err(end) => {
+                self.ended = true;
+                (end != RecvError::Closed).then_some(Err(end))
+            }
+        }
+    }
+}
+
+impl<'a> IntoIterator for &'a Worker {
+    type Item = Result<Job<'a>, RecvError>;
+    type IntoIter = Jobs<'a>;
+
+    fn into_iter(self) -> Jobs<'a> {
+        self.iter()
     }
 }
