@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use annulus::{
     CopyTimeoutError, CopyingSubscriber, Observer, Open, Received, RecvError, RecvTimeoutError, Start,
-    Subscriber, TryCopyError, TryRecvError,
+    Subscriber, TryCopyError, TryRecvError, Worker,
 };
 use clap::Args;
 
@@ -51,6 +51,7 @@ pub(crate) struct ReadArgs {
 /// A reading end.
 pub(crate) enum Reader {
     InPlace(Subscriber),
+    Working(Worker),
     Copying(CopyingSubscriber, Vec<u8>),
     Observing(Observer, Vec<u8>),
 }
@@ -171,16 +172,8 @@ impl Reader {
         match self {
             Self::InPlace(rx) => {
                 let record = match wait {
-                    None => rx.try_recv().map_err(|error| match error {
-                        TryRecvError::Empty => Ok(Got::Nothing),
-                        TryRecvError::Ended(end) => Ok(Got::Ended(end)),
-                        other => Err(End::Lost(other.to_string())),
-                    }),
-                    Some(wait) => rx.recv_timeout(wait).map_err(|error| match error {
-                        RecvTimeoutError::TimedOut => Ok(Got::Nothing),
-                        RecvTimeoutError::Ended(end) => Ok(Got::Ended(end)),
-                        other => Err(End::Lost(other.to_string())),
-                    }),
+                    None => rx.try_recv().map_err(polled),
+                    Some(wait) => rx.recv_timeout(wait).map_err(awaited),
                 };
                 let record = match record {
                     Ok(record) => record,
@@ -188,6 +181,25 @@ impl Reader {
                 };
                 let time = record.time().map(|time| (time, rx.now().saturating_sub(time)));
                 out.record(Seen { bytes: &record, sequence: record.sequence(), time })?;
+                Ok(Got::Record)
+            }
+            Self::Working(worker) => {
+                let job = match wait {
+                    None => worker.try_recv().map_err(polled),
+                    Some(wait) => worker.recv_timeout(wait).map_err(awaited),
+                };
+                let job = match job {
+                    Ok(job) => job,
+                    Err(none) => return none,
+                };
+                let time = job.time().map(|time| (time, worker.now().saturating_sub(time)));
+                let shown = out.record(Seen { bytes: &job, sequence: job.sequence(), time });
+                // Acknowledged once it is written: whoever is killed before that has not shown it.
+                if let Err(end) = shown.and_then(|()| out.flush()) {
+                    job.nack();
+                    return Err(end);
+                }
+                job.ack();
                 Ok(Got::Record)
             }
             Self::Copying(rx, buf) => {
@@ -211,6 +223,7 @@ impl Reader {
     fn is_linked(&self) -> bool {
         match self {
             Self::InPlace(rx) => rx.is_linked(),
+            Self::Working(worker) => worker.is_linked(),
             Self::Copying(rx, _) => rx.is_linked(),
             Self::Observing(rx, _) => rx.is_linked(),
         }
@@ -228,6 +241,22 @@ fn show(got: Copied, bytes: &[u8], now: impl Fn() -> u64, out: &mut impl Sink) -
             Ok(Got::Record)
         }
         Err(none) => none,
+    }
+}
+
+fn polled(error: TryRecvError) -> Result<Got> {
+    match error {
+        TryRecvError::Empty => Ok(Got::Nothing),
+        TryRecvError::Ended(end) => Ok(Got::Ended(end)),
+        other => Err(End::Lost(other.to_string())),
+    }
+}
+
+fn awaited(error: RecvTimeoutError) -> Result<Got> {
+    match error {
+        RecvTimeoutError::TimedOut => Ok(Got::Nothing),
+        RecvTimeoutError::Ended(end) => Ok(Got::Ended(end)),
+        other => Err(End::Lost(other.to_string())),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write};
 
-use annulus::SubscriberInfo;
+use annulus::{GroupInfo, SubscriberInfo};
 
 use crate::look::Looked;
 
@@ -119,6 +119,7 @@ fn fields(ring: &Looked) -> Vec<(&'static str, Value)> {
         ("reaped", info.reaped.into()),
         ("takeovers", info.takeovers.into()),
         ("max_subscribers", info.max_subscribers.into()),
+        ("max_groups", info.max_groups.into()),
     ]
 }
 
@@ -144,6 +145,20 @@ fn subscriber(info: &SubscriberInfo) -> [(&'static str, Value); 7] {
     ]
 }
 
+fn group(info: &GroupInfo) -> [(&'static str, Value); 9] {
+    [
+        ("name", info.name.as_str().into()),
+        ("number", info.number.into()),
+        ("durable", info.durable.into()),
+        ("workers", info.workers.into()),
+        ("behind", info.behind.into()),
+        ("held", info.held.into()),
+        ("returned", info.returned.into()),
+        ("dead_letters", info.dead_letters.into()),
+        ("attempts", info.attempts.into()),
+    ]
+}
+
 /// How a subscriber reads.
 pub(crate) fn kind(info: &SubscriberInfo) -> &'static str {
     if info.copying { "copying" } else { "in-place" }
@@ -163,6 +178,10 @@ pub(crate) fn text(ring: &Looked) -> String {
         let words = subscriber(one).map(|(name, value)| format!("{name} {}", value.text()));
         let _ = writeln!(text, "subscriber: {}", words.join(", "));
     }
+    for one in &ring.info.groups {
+        let words = group(one).map(|(name, value)| format!("{name} {}", value.text()));
+        let _ = writeln!(text, "group: {}", words.join(", "));
+    }
     text
 }
 
@@ -173,7 +192,10 @@ pub(crate) fn json(ring: &Looked) -> String {
         true => format!("[{}]", subscribers.join(",")),
         false => "null".to_owned(),
     };
-    object(&fields(ring), &format!(",\"subscribers\":{subscribers}"))
+    let groups: Vec<_> = ring.info.groups.iter().map(|one| object(&group(one), "")).collect();
+    let groups =
+        if ring.files.shows_subscribers { format!("[{}]", groups.join(",")) } else { "null".to_owned() };
+    object(&fields(ring), &format!(",\"subscribers\":{subscribers},\"groups\":{groups}"))
 }
 
 /// One JSON object for a ring that cannot be looked at.

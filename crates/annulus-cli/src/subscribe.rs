@@ -27,6 +27,10 @@ pub(crate) struct SubArgs {
     /// not trust, and for rings that lend nothing in place (--no-in-place)
     #[arg(long)]
     copy: bool,
+    /// Share the records with the other workers of the group NAME: each is printed by one of them, and acknowledged once it is
+    /// in its output; what a killed one had not written comes again elsewhere
+    #[arg(long, value_name = "NAME", conflicts_with = "copy")]
+    group: Option<String>,
     /// Read the records of this user in place, as those of one's own and of root
     #[arg(long, value_name = "UID", conflicts_with = "copy")]
     trust_uid: Option<u32>,
@@ -42,7 +46,10 @@ pub(crate) fn run(args: &SubArgs) -> Result {
         if let Some(uid) = args.trust_uid {
             open = open.trust_uid(uid);
         }
-        open.subscribe().map(Reader::InPlace)
+        match &args.group {
+            Some(group) => open.join_group(&**group).map(Reader::Working),
+            None => open.subscribe().map(Reader::InPlace),
+        }
     })?;
     let mut out = Output { to: output()?, block: args.raw, odd: None, told: false };
     args.read.pump(reader, &mut out, &stop)

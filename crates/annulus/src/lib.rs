@@ -130,6 +130,8 @@ mod pages {
     struct FirstRing;
     #[doc = include_str!("../../../docs/guide/readers.md")]
     struct Readers;
+    #[doc = include_str!("../../../docs/guide/groups.md")]
+    struct Groups;
     #[doc = include_str!("../../../docs/guide/sizing.md")]
     struct Sizing;
     #[doc = include_str!("../../../docs/guide/waiting.md")]

@@ -188,3 +188,36 @@ fn an_empty_input_is_an_empty_ring() {
     let publisher = place.command(&["pub", "empty"]).stdin(Stdio::null()).output().unwrap();
     assert_eq!((publisher.status.code(), place.names().len()), (Some(0), 0));
 }
+
+/// Two that share the lines of a ring print each once.
+#[test]
+fn a_group_shares_lines() {
+    let place = Place::new();
+    let input = lines(2000);
+    assert_eq!(place.run(&["create", "jobs", "--persistent", "--capacity", "16K"]).code, Some(0));
+    let workers = [(); 2].map(|()| place.start(&["sub", "jobs", "--group", "g"]));
+    loop {
+        let info = place.run(&["info", "jobs"]);
+        let text = String::from_utf8(info.out).unwrap();
+        if text.contains("group: name g, number 0, durable no, workers 2, ") {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    let mut publisher = place.start(&["pub", "jobs"]);
+    let feeding = feed(&mut publisher, input.clone());
+    let ended = workers.map(|worker| std::thread::spawn(move || worker.end()));
+    assert_eq!(publisher.end().code, Some(0));
+    feeding.join().unwrap().unwrap();
+    let mut got: Vec<Vec<u8>> = Vec::new();
+    for worker in ended {
+        let worker = worker.join().unwrap();
+        assert_eq!((worker.code, worker.err.as_str()), (Some(0), ""));
+        got.extend(worker.out.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec));
+    }
+    let mut all: Vec<Vec<u8>> =
+        input.split(|&byte| byte == b'\n').map(|line| [line, b"\n"].concat()).collect();
+    got.sort_unstable();
+    all.sort_unstable();
+    assert!(got == all, "{} lines of {}", got.len(), all.len());
+}

@@ -10,6 +10,7 @@
 use std::time::{Duration, Instant};
 
 use annulus_core::doorbell::{ANYONE, group_bit, wake_workers, when_empty};
+use annulus_core::header::HEADER_BYTES;
 use annulus_core::layout::RingState;
 use annulus_core::memory::Memory;
 use annulus_core::worker::{Found, Wanted};
@@ -99,7 +100,7 @@ impl Worker {
             };
             // A length that was checked against the ring's longest.
             copy.resize(candidate.held.len as usize, 0);
-            shared.records.read_racing(candidate.held.position, &mut copy);
+            shared.records.read_racing(candidate.held.position + HEADER_BYTES, &mut copy);
             if candidate.is_intact(&self.memory.identity().shape, shared)
                 && wanted(&copy[self.prefix..])
                 && let Some(claimed) = self.core.take(group, candidate)

@@ -12,6 +12,7 @@ mod doctor;
 mod flow;
 mod fork;
 mod forks;
+mod groups;
 mod handover;
 mod heirs;
 mod hostile;

@@ -8,6 +8,7 @@ use annulus::{Align, Create, FenceMode, Open, RecvError, Ring, Waiting};
 use super::child::{ROLE, die_with_parent, listen, say};
 use super::{
     asleep, containers, copies, counted, doctor, fork, heirs, kills, limits, memory, outlived, prune, puppet,
+    asleep, containers, copies, doctor, fork, groups, heirs, kills, limits, memory, outlived, prune, puppet,
     races, refused, restart, sandbox, scribbler, strangers, truncated,
 };
 use crate::support::{LONG, payload, thread_id};
@@ -93,6 +94,11 @@ fn role() {
         "write-what-is-not-ours" => refused::write_what_is_not_ours(words[0], words[1] == "true"),
         "sandboxed-copier" => sandbox::copier(words[0], words[1]),
         "killer" => kills::killer(words[0], words[1].parse().unwrap(), words[2].parse().unwrap()),
+        "worker" => groups::worker(words[0], words[1].parse().unwrap()),
+        "worker-killer" => groups::killer(words[0]),
+        "job-holder" => groups::holder(words[0], words[1].parse().unwrap()),
+        "publish-and-die" => groups::publish_and_die(words[0]),
+        "fork-a-worker" => groups::fork_a_worker(),
         "sender-beside-the-dead" => asleep::sender(words[0], words[1], words[2].parse().unwrap()),
         "counted-sender" => counted::sender(words[0], words[1].parse().unwrap()),
         "sleeper" => asleep::sleeper(words[0], words[1]),
