@@ -194,16 +194,9 @@ fn an_empty_input_is_an_empty_ring() {
 fn a_group_shares_lines() {
     let place = Place::new();
     let input = lines(2000);
-    assert_eq!(place.run(&["create", "jobs", "--persistent", "--capacity", "16K"]).code, Some(0));
+    assert_eq!(place.run(&["create", "jobs", "--capacity", "16K"]).code, Some(0));
     let workers = [(); 2].map(|()| place.start(&["sub", "jobs", "--group", "g"]));
-    loop {
-        let info = place.run(&["info", "jobs"]);
-        let text = String::from_utf8(info.out).unwrap();
-        if text.contains("group: name g, number 0, durable no, workers 2, ") {
-            break;
-        }
-        std::thread::yield_now();
-    }
+    place.until("jobs", |info| info.groups.first().is_some_and(|group| group.workers == 2));
     let mut publisher = place.start(&["pub", "jobs"]);
     let feeding = feed(&mut publisher, input.clone());
     let ended = workers.map(|worker| std::thread::spawn(move || worker.end()));
