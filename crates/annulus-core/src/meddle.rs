@@ -61,7 +61,6 @@ macro_rules! meddled {
                 self.0.swap(value, order)
             }
 
-            #[allow(dead_code)]
             pub(crate) fn compare_exchange(
                 &self,
                 current: $int,
@@ -88,11 +87,6 @@ impl AtomicU32 {
     pub(crate) fn fetch_add(&self, value: u32, order: Ordering) -> u32 {
         before_load(core::ptr::from_ref(self).addr());
         self.0.fetch_add(value, order)
-    }
-
-    pub(crate) fn fetch_and(&self, value: u32, order: Ordering) -> u32 {
-        before_load(core::ptr::from_ref(self).addr());
-        self.0.fetch_and(value, order)
     }
 
     pub(crate) fn as_ptr(&self) -> *mut u32 {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use annulus_core::doorbell::{ANYONE, group_bit, wake_workers, when_empty};
 use annulus_core::header::HEADER_BYTES;
+use annulus_core::ladder::Ladder;
 use annulus_core::layout::RingState;
 use annulus_core::memory::Memory;
 use annulus_core::worker::{Found, Wanted};
@@ -54,7 +55,8 @@ impl Worker {
         at_home(self.birth)?;
         let mut chooser =
             Chooser { worker: self, wanted, nap: NAP_FIRST, searched: None, is_full: false, slept: false };
-        wait(&mut chooser, self.waiting.get(), None).expect("a wait without a deadline does not end by it")
+        wait(&mut chooser, Ladder::new(self.waiting.get()), None)
+            .expect("a wait without a deadline does not end by it")
     }
 
     /// The same, if there is such a record.

@@ -7,9 +7,8 @@ use annulus::{Align, Create, FenceMode, Open, RecvError, Ring, Waiting};
 
 use super::child::{ROLE, die_with_parent, listen, say};
 use super::{
-    asleep, containers, copies, counted, doctor, fork, heirs, kills, limits, memory, outlived, prune, puppet,
-    asleep, containers, copies, doctor, fork, groups, heirs, kills, limits, memory, outlived, prune, puppet,
-    races, refused, restart, sandbox, scribbler, strangers, truncated,
+    asleep, containers, copies, counted, doctor, fork, groups, heirs, kills, limits, memory, outlived, prune,
+    puppet, races, refused, restart, sandbox, scribbler, strangers, truncated,
 };
 use crate::support::{LONG, payload, thread_id};
 
