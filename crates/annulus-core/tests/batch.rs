@@ -10,7 +10,7 @@ mod common;
 use annulus_core::history::{Resume, Start};
 use annulus_core::memory::Memory;
 use annulus_core::observer::{Observer, Sight};
-use annulus_core::writer::{Batch, Full, Refusal, Writer};
+use annulus_core::writer::{Batch, Full, Refusal, Who, Writer};
 use common::subscriber::{Subscriber, value};
 use common::{Arc, Ring, model, model_within, relax, thread};
 

@@ -10,7 +10,7 @@ mod common;
 use annulus_core::header::HEADER_BYTES;
 use annulus_core::history::Start;
 use annulus_core::memory::Memory;
-use annulus_core::writer::{Full, Refusal, Writer};
+use annulus_core::writer::{Full, Refusal, Who, Writer};
 use common::subscriber::{Subscriber, value};
 use common::{Arc, Ring, model, model_within, relax, thread};
 
@@ -73,7 +73,8 @@ fn wait_for_those_named(ring: &Ring, writer: &mut Writer, records: u64, ask_firs
             };
             let Err(full) = asked else { break };
             check(ring, writer, full);
-            let slot = full.slot as usize;
+            let Who::Slot(slot) = full.who else { unreachable!("there are no groups") };
+            let slot = slot as usize;
             assert!(!named[slot], "it had made room");
             named[slot] = true;
             while shared.slots[slot].cursor.look() < full.wanted {

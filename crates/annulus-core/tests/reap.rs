@@ -65,7 +65,8 @@ impl World {
 
     fn subscribe(&self, who: u32) -> Option<Reader> {
         let shared = self.ring.shared();
-        let slot = slots::take(shared.slots, &Locks(self, who), SlotKind::InPlace, SOMEBODY).unwrap()?;
+        let slot =
+            slots::take(&shared, &Locks(self, who), SlotKind::InPlace, SOMEBODY, &self.park).unwrap()?;
         let reader =
             Reader::join(self.ring.shape, &shared, &shared.slots[slot as usize], Start::Newest).unwrap();
         shared.slots[slot as usize].settle();

@@ -3,6 +3,7 @@
 mod makers;
 mod readers;
 mod senders;
+mod workers;
 
 use crate::check::Dir;
 use crate::child::Child;
@@ -60,6 +61,11 @@ pub(crate) const CASES: &[Case] = &[
     case("sleep-semaphore", readers::sleep_on_a_semaphore),
     case("free", readers::free),
     case("free-semaphore", readers::free_by_semaphore),
+    case("work", workers::work),
+    case("work-last", workers::last),
+    case("work-last-semaphore", workers::last_by_semaphore),
+    case("work-wait", workers::wait_for_the_last),
+    case("work-wake", workers::wake),
     stepped("create", makers::create),
     stepped("takeover", makers::takeover),
     case("create-over", makers::create_over),
