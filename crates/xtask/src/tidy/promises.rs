@@ -6,8 +6,9 @@ use super::tree::Tree;
 const PAGE: &str = "docs/promises.md";
 
 /// Where the tests are that stand behind such a word; the first stands behind none.
-const PLACES: [(&str, &str); 4] = [
+const PLACES: [(&str, &str); 5] = [
     ("", "crates/annulus/tests/it"),
+    ("async: ", "crates/annulus/tests/asynchronous"),
     ("cli: ", "crates/annulus-cli/tests/command"),
     ("os: ", "crates/annulus-os/tests/it"),
     ("core loom: ", "crates/annulus-core/tests"),
