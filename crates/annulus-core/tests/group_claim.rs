@@ -11,6 +11,7 @@ mod common;
 #[path = "common/crew.rs"]
 mod crew;
 
+use annulus_core::claim::{Claim, Stage};
 use annulus_core::group::help;
 use annulus_core::history::Start;
 use annulus_core::layout::GroupPhase;
@@ -63,12 +64,43 @@ fn nothing_is_written_over_that_somebody_holds() {
         let held = [0, 1].map(|i: usize| crew.claim(&workers[i]).unwrap());
         let [first, second] = workers;
         let threads = [finish(&crew, first, held[0]), finish(&crew, second, held[1])];
-        let mut publish = || writer.publish(&crew.ring.shared(), &[1; 40]).is_ok();
+        let mut publish = || {
+            relax();
+            writer.publish(&crew.ring.shared(), &[1; 40]).is_ok()
+        };
         let published = publish() || publish();
         for thread in threads {
             thread.join().unwrap();
         }
         assert!(published || publish(), "the floor is stuck");
+    });
+}
+
+/// The same where the first goes no further than its mark: no fence of its own orders its reads.
+#[test]
+fn nor_that_somebody_held_who_has_only_said_so() {
+    model(30, || {
+        let (crew, mut writer) = Crew::begun(64, 2, 0, 2);
+        let workers = [crew.join(0), crew.join(1)];
+        let held = [0, 1].map(|i: usize| crew.claim(&workers[i]).unwrap());
+        let [_, second] = workers;
+        let marked = {
+            let crew = crew.clone();
+            thread::spawn(move || {
+                crew.read(held[0]);
+                let word = crew.group().table.of(0);
+                assert!(word.settle(word.look(), Claim::new(0, 0, 0, Stage::Done).to_word()));
+            })
+        };
+        let finished = finish(&crew, second, held[1]);
+        let published = (0..2).any(|_| {
+            relax();
+            writer.publish(&crew.ring.shared(), &[1; 40]).is_ok()
+        });
+        marked.join().unwrap();
+        finished.join().unwrap();
+        help(&crew.ring.shape, &crew.ring.shared(), 0, 1, &Free, &GroupLock(false, true), &Silent);
+        assert!(published || writer.publish(&crew.ring.shared(), &[1; 40]).is_ok(), "the floor is stuck");
     });
 }
 
