@@ -426,6 +426,14 @@ impl Worker {
             || !matches!(self.meet(shared, group, self.place()), Standing::Nothing | Standing::Waits(_))
     }
 
+    /// Whether a record may still come of those that are published: one that is ahead, also one that only waits for a word of the table
+    /// in this worker's own hands, one that was given back, or one in the hands of others.
+    pub fn may_get<M: Memory>(&self, shared: &Shared<'_, M>, group: Group<'_>) -> bool {
+        self.has_returns(group)
+            || !matches!(self.meet(shared, group, self.place()), Standing::Nothing)
+            || group.has_more(self.slot)
+    }
+
     /// The last look before sleep, behind the declaration at the doorbell: whether there is a record, or might be, or an end. One who
     /// waits for what others have in their hands says so first, for them to see; behind the declaration, because who takes that
     /// word on behalf of another would leave this one asleep without it.
@@ -917,6 +925,24 @@ mod tests {
         let back = Claim::new(1, 1, 0, Stage::Returned).to_word();
         group.table.of(1).preset(back);
         assert_eq!(ended(1), None);
+    }
+
+    /// What waits for a word of the table in the worker's own hands is still to come: no end of a producer that died.
+    #[test]
+    fn what_waits_for_a_workers_own_hands_may_come() {
+        let (mut ring, mut writer) = ring([0, 0], 1, 0);
+        let worker = worker(&ring, 0);
+        publish(&mut ring, &mut writer, 2);
+        let shared = ring.shared();
+        let group = shared.group(0).unwrap();
+        assert!(worker.may_get(&shared, group));
+        for left in [1, 0] {
+            let held = claim(&ring, &worker).unwrap();
+            assert!(!worker.is_ready(&shared, group));
+            assert_eq!(worker.may_get(&shared, group), left > 0);
+            done(&ring, &worker, held);
+            assert_eq!(worker.may_get(&shared, group), left > 0);
+        }
     }
 
     /// A ring that is open is waited for at its end, without a word to the others.

@@ -390,8 +390,7 @@ impl Worker {
     fn end(&self, now: Instant) -> Option<RecvError> {
         let (shared, group) = (self.memory.shared(), self.group());
         self.look_after_fellows(now);
-        // What others hold may come back.
-        let may_come = || self.core.is_ready(shared, group) || group.has_more(self.slot);
+        let may_come = || self.core.may_get(shared, group);
         self.life.end(shared.producer, now, || self.end_of_state(), may_come)
     }
 
