@@ -1,5 +1,5 @@
-//! `cargo xtask torture`: rings whose producers and readers are stopped and killed at random, and a checker that knows
-//! what should have come. The program is the example `torture` of annulus; this builds and starts it.
+//! `cargo xtask torture`: rings whose producers, readers and workers are stopped and killed at random, and a checker that
+//! knows what should have come. The program is the example `torture` of annulus; this builds and starts it.
 
 use crate::process::{capture, cargo, line, succeed, target};
 use std::path::{Path, PathBuf};

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use crate::forward::Sabotage;
-use crate::notes::{Noted, Notes};
+use crate::notes::{NONE, Noted, Notes};
 use crate::stage::{Part, Stage};
 use crate::sys::{self, KILL, Signal};
 use crate::wire::Kind;
@@ -19,6 +19,11 @@ const LITTLE: u64 = 500_000;
 pub(crate) enum Role {
     Producer,
     Reader(Kind),
+    /// Of this group; one that stays is neither killed nor leaves before the end.
+    Worker {
+        group: u32,
+        stays: bool,
+    },
 }
 
 impl Role {
@@ -26,6 +31,7 @@ impl Role {
         match self {
             Role::Producer => "producer",
             Role::Reader(kind) => kind.word(),
+            Role::Worker { .. } => "worker",
         }
     }
 }
@@ -58,12 +64,18 @@ impl Actor {
     ) -> Result<Actor, String> {
         let program = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
         let mut command = Command::new(program);
-        let word = if role == Role::Producer { "producer" } else { "reader" };
+        let word = if matches!(role, Role::Reader(_)) { "reader" } else { role.word() };
         command.arg(word).args(Part::words(stage, seed, ring, id)).stdin(Stdio::piped());
-        if let Role::Reader(kind) = role {
-            command.arg(kind.word());
-            command.args(sabotage.map(Sabotage::word));
+        match role {
+            Role::Producer => {}
+            Role::Reader(kind) => {
+                command.arg(kind.word());
+            }
+            Role::Worker { group, stays } => {
+                command.arg(group.to_string()).arg(if stays { "stays" } else { "goes" });
+            }
         }
+        command.args(sabotage.map(Sabotage::word));
         let child = command.spawn().map_err(|error| format!("start a {}: {error}", role.word()))?;
         Ok(Actor {
             role,
@@ -120,10 +132,15 @@ impl Actor {
         }
     }
 
-    /// Tells a producer to close its ring.
+    /// Tells a producer to close its ring, and a worker that stays that its fellows have ended.
     pub(crate) fn close(&mut self) -> Result<(), String> {
-        let mut pipe = self.child.stdin.as_ref().ok_or("no pipe to the producer")?;
-        pipe.write_all(b"c").map_err(|error| format!("tell the producer to close: {error}"))
+        let mut pipe = self.child.stdin.as_ref().ok_or("no pipe to a process")?;
+        pipe.write_all(b"c").map_err(|error| format!("tell the {} to end: {error}", self.role.word()))
+    }
+
+    /// Whether it is a worker that has noted that it joined.
+    pub(crate) fn has_joined(&self) -> bool {
+        Notes::read(&self.stage.notes(self.id))[1] != NONE
     }
 
     /// Looks whether it has got anywhere since the last look.

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard};
 
+use crate::ledger::{Fate, Ledger};
 use crate::notes::NONE;
+use crate::plan::GroupPlan;
 
 /// So many faults are told.
 const TOLD: u64 = 20;
@@ -48,6 +50,8 @@ struct Ring {
 #[derive(Debug, Default)]
 struct Open {
     rings: BTreeMap<u64, Ring>,
+    /// By ring and number.
+    groups: BTreeMap<(u64, u32), Ledger>,
     counts: BTreeMap<&'static str, u64>,
     faults: u64,
     ending: bool,
@@ -105,6 +109,43 @@ impl Books {
         *open.counts.entry("producer-lost").or_default() += 1;
     }
 
+    /// A worker joined a group, which was at this sequence.
+    pub(crate) fn joined(&self, ring: u64, plan: GroupPlan, sequence: u64) {
+        self.open().groups.entry((ring, plan.number)).or_insert_with(|| Ledger::new(plan)).joined(sequence);
+    }
+
+    /// A worker has a record.
+    pub(crate) fn took(&self, ring: u64, group: u32, sequence: u64, attempts: u32) -> Result<(), String> {
+        self.ledger(ring, group, |ledger| ledger.took(sequence, attempts))
+    }
+
+    /// What became of a delivery.
+    pub(crate) fn fate(&self, ring: u64, group: u32, delivery: (u64, u32), fate: Fate) -> Result<(), String> {
+        self.ledger(ring, group, |ledger| ledger.fate(delivery, fate))
+    }
+
+    /// A worker was killed when it may have taken so many that it had no time to say.
+    pub(crate) fn untold(&self, ring: u64, group: u32, most: u64) {
+        // Its ledger is there since it joined.
+        let _ = self.ledger(ring, group, |ledger| {
+            ledger.killed(most);
+            Ok(())
+        });
+    }
+
+    fn ledger(
+        &self,
+        ring: u64,
+        group: u32,
+        what: impl FnOnce(&mut Ledger) -> Result<(), String>,
+    ) -> Result<(), String> {
+        self.open()
+            .groups
+            .get_mut(&(ring, group))
+            .ok_or("a group that nobody joined".to_owned())
+            .and_then(what)
+    }
+
     /// Whether nobody new will come.
     pub(crate) fn is_ending(&self) -> bool {
         self.open().ending
@@ -131,9 +172,19 @@ impl Books {
     pub(crate) fn judge(&self) {
         let mut open = self.open();
         let rings = std::mem::take(&mut open.rings);
-        for (number, ring) in rings {
-            let published = ring.judge(|what| open.red(&format!("ring {number}, {what}")));
+        let groups = std::mem::take(&mut open.groups);
+        for (ring_number, ring) in rings {
+            let published = ring.judge(|what| open.red(&format!("ring {ring_number}, {what}")));
             *open.counts.entry("published").or_default() += published;
+            for (&(_, number), ledger) in groups.range((ring_number, 0)..=(ring_number, u32::MAX)) {
+                let about = |what: &str| {
+                    format!("ring {ring_number}, group {number} ({}), {what}", ledger.describe())
+                };
+                let summary = ledger.judge(published, |what| open.red(&about(what)));
+                for (what, by) in summary.counts() {
+                    *open.counts.entry(what).or_default() += by;
+                }
+            }
             *open.counts.entry("rings").or_default() += 1;
             *open.counts.entry("closed").or_default() += ring.closed_at.len() as u64;
             *open.counts.entry("took-over").or_default() +=

@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 
 use crate::books::{Books, Produced, Tally};
 use crate::plan::Plan;
+use crate::shift::Shift;
 use crate::stage::Stage;
 use crate::sys;
 use crate::wire::{End, Frame, Kind, filled};
@@ -80,7 +81,7 @@ fn accept(listener: &UnixListener, seed: u64, books: &Arc<Books>) {
 /// What one reader says, until it is dead.
 fn hear(stream: UnixStream, seed: u64, books: &Books) {
     let mut from = BufReader::with_capacity(BUFFER, stream);
-    let mut session: Option<Session> = None;
+    let mut session: Option<Heard> = None;
     let mut scratch = Scratch::default();
     let mut tally = Tally::default();
     let outcome = loop {
@@ -89,23 +90,34 @@ fn hear(stream: UnixStream, seed: u64, books: &Books) {
             Ok(None) => break Ok(()),
             Err(error) => break Err(error.to_string()),
         };
-        if let Frame::Opened { ring, kind, asked, sequence } = frame {
-            books.add(&mut tally);
-            tally = Tally { ring, handles: 1, ..Tally::default() };
-            match Session::new(Plan::of(seed, ring), kind, asked, sequence) {
-                Ok(new) => session = Some(new),
-                Err(why) => break Err(why),
+        let new = match frame {
+            Frame::Opened { ring, kind, asked, sequence } => {
+                Session::new(Plan::of(seed, ring), kind, asked, sequence)
+                    .map(|new| (ring, Heard::Reader(new)))
             }
-            continue;
-        }
-        let Some(open) = &mut session else { break Err("a frame of a reader that has not opened".into()) };
-        match open.step(frame, &mut from, &mut scratch, &mut tally, books) {
-            Ok(true) => {}
-            Ok(false) => break Ok(()),
-            Err(why) => break Err(format!("{}, {why}", open.describe())),
+            Frame::Joined { ring, group, sequence } => {
+                Ok((ring, Heard::Worker(Shift::new(Plan::of(seed, ring), group, sequence, books))))
+            }
+            _ => {
+                let Some(open) = &mut session else { break Err("a frame before the first handle".into()) };
+                match open.step(frame, &mut from, &mut scratch, &mut tally, books) {
+                    Ok(true) => continue,
+                    Ok(false) => break Ok(()),
+                    Err(why) => break Err(format!("{}, {why}", open.describe())),
+                }
+            }
+        };
+        books.add(&mut tally);
+        match new {
+            Ok((ring, new)) => {
+                tally = Tally { ring, handles: 1, ..Tally::default() };
+                end(session.replace(new), books);
+            }
+            Err(why) => break Err(why),
         }
     };
     books.add(&mut tally);
+    end(session, books);
     if let Err(why) = outcome {
         books.red(&why);
     }
@@ -113,10 +125,72 @@ fn hear(stream: UnixStream, seed: u64, books: &Books) {
     let _ = io::copy(&mut from, &mut io::sink());
 }
 
+/// Nothing more comes of a handle: a worker's owner is dead, or has left.
+fn end(session: Option<Heard>, books: &Books) {
+    if let Some(Heard::Worker(shift)) = session {
+        shift.end(books);
+    }
+}
+
+/// Whose frames these are.
+enum Heard {
+    Reader(Session),
+    Worker(Shift),
+}
+
+impl Heard {
+    fn step(
+        &mut self,
+        frame: Frame,
+        from: &mut impl Read,
+        scratch: &mut Scratch,
+        tally: &mut Tally,
+        books: &Books,
+    ) -> Result<bool, String> {
+        match self {
+            Heard::Reader(session) => session.step(frame, from, scratch, tally, books),
+            Heard::Worker(shift) => shift.step(frame, from, scratch, tally, books),
+        }
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            Heard::Reader(session) => session.describe(),
+            Heard::Worker(shift) => shift.describe(),
+        }
+    }
+}
+
 #[derive(Default)]
-struct Scratch {
+pub(crate) struct Scratch {
     received: Vec<u8>,
     expected: Vec<u8>,
+}
+
+impl Scratch {
+    /// That the bytes which follow are those of the record; `false` if they end too early.
+    pub(crate) fn is_whole(
+        &mut self,
+        plan: &Plan,
+        sequence: u64,
+        len: u64,
+        from: &mut impl Read,
+    ) -> Result<bool, String> {
+        let wanted = plan.len(sequence);
+        if len != wanted as u64 {
+            return Err(format!("torn: record {sequence} has {wanted} bytes, and {len} came"));
+        }
+        self.received.resize(wanted, 0);
+        if !filled(from.read_exact(&mut self.received)).map_err(|error| error.to_string())? {
+            return Ok(false);
+        }
+        plan.fill(sequence, &mut self.expected);
+        if self.received != self.expected {
+            let at = self.received.iter().zip(&self.expected).position(|(a, b)| a != b);
+            return Err(format!("torn: record {sequence} of {wanted} bytes differs at {at:?}"));
+        }
+        Ok(true)
+    }
 }
 
 /// One handle of one reader.
@@ -173,7 +247,6 @@ impl Session {
         books: &Books,
     ) -> Result<bool, String> {
         match frame {
-            Frame::Opened { .. } => {}
             Frame::Got { sequence, stamp, len } => {
                 if !self.is_whole(sequence, stamp, len, from, scratch)? {
                     return Ok(false);
@@ -224,6 +297,7 @@ impl Session {
                 }
             }
             Frame::Ended { end, sequence } => self.ended(end, sequence, books)?,
+            other => return Err(format!("a reader says {other:?}")),
         }
         Ok(true)
     }
@@ -254,18 +328,8 @@ impl Session {
         from: &mut impl Read,
         scratch: &mut Scratch,
     ) -> Result<bool, String> {
-        let wanted = self.plan.len(sequence);
-        if len != wanted as u64 {
-            return Err(format!("torn: record {sequence} has {wanted} bytes, and {len} came"));
-        }
-        scratch.received.resize(wanted, 0);
-        if !filled(from.read_exact(&mut scratch.received)).map_err(|error| error.to_string())? {
+        if !scratch.is_whole(&self.plan, sequence, len, from)? {
             return Ok(false);
-        }
-        self.plan.fill(sequence, &mut scratch.expected);
-        if scratch.received != scratch.expected {
-            let at = scratch.received.iter().zip(&scratch.expected).position(|(a, b)| a != b);
-            return Err(format!("torn: record {sequence} of {wanted} bytes differs at {at:?}"));
         }
         if (stamp != 0) != self.plan.clock.is_some() || stamp < self.stamp {
             return Err(format!("torn: record {sequence} has the time {stamp} after {}", self.stamp));

@@ -94,6 +94,16 @@ impl Forward {
         self.notes.write(0, &[self.sent])
     }
 
+    /// Notes that a worker has joined.
+    pub(crate) fn note_joined(&self) -> io::Result<()> {
+        self.notes.write(1, &[1])
+    }
+
+    /// Notes that a worker still waits.
+    pub(crate) fn note_waiting(&self, count: u64) -> io::Result<()> {
+        self.notes.write(2, &[count])
+    }
+
     /// Does to one record what was plotted, once. A kill may come before that has reached the checker, so the plot is
     /// over for others only when it has, with a record behind it.
     fn tamper(&mut self, frame: Frame, at: usize, header: usize) -> io::Result<()> {
@@ -108,8 +118,10 @@ impl Forward {
         let fits = match frame {
             Frame::Got { .. } => plot.what != Sabotage::Tear || len > 0,
             // One that is missing here would be released later, and that would be what shows.
-            Frame::Held { .. } => plot.what == Sabotage::Double,
-            Frame::Released { .. } => plot.what == Sabotage::Tear && len > 0,
+            Frame::Held { .. } | Frame::Took { .. } => plot.what == Sabotage::Double,
+            Frame::Released { .. } | Frame::Acking { .. } | Frame::Backing { .. } => {
+                plot.what == Sabotage::Tear && len > 0
+            }
             _ => false,
         };
         if !fits {

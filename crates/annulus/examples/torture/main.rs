@@ -1,14 +1,15 @@
 //! Rings under torture: `cargo xtask torture` builds and starts this. It cannot be learned from; see the guide for that.
 //!
 //! A *conductor* keeps several rings of differing options going and starts, stops, continues and kills their
-//! producers and readers at random. Each record's bytes follow from a seed and its number alone, so that a *checker*, a
+//! producers, readers and workers at random. Each record's bytes follow from a seed and its number alone, so that a *checker*, a
 //! process of its own that knows the seed and is sent the bytes that readers received, can say whether
-//! anything was lost, doubled or torn.
+//! anything was lost, doubled or torn. Some rings have groups, whose workers note each step before they take it, so that the
+//! checker also knows what those did that were killed.
 //!
 //! ```text
-//! conductor ──starts, signals──► producers ──rings──► readers ──what they received──► checker
-//!     ▲   └──what dead producers had noted────────────────────────────────────────────►  │
-//!     └───────────────────────────────── what is wrong, the counts ──────────────────────┘
+//! conductor ──starts, signals──► producers ──rings──► readers, workers ──what they received──► checker
+//!     ▲   └──what dead producers had noted─────────────────────────────────────────────────────►  │
+//!     └────────────────────────────────────────── what is wrong, the counts ──────────────────────┘
 //! ```
 
 mod actor;
@@ -16,17 +17,21 @@ mod books;
 mod check;
 mod conduct;
 mod copy;
+mod crew;
 mod deeds;
 mod forward;
 mod in_place;
+mod ledger;
 mod notes;
 mod plan;
 mod produce;
 mod read;
 mod ring;
+mod shift;
 mod stage;
 mod sys;
 mod wire;
+mod work;
 
 use std::process::ExitCode;
 
@@ -36,6 +41,7 @@ fn main() -> ExitCode {
     let outcome = match args.as_slice() {
         ["producer", rest @ ..] => produce::run(rest),
         ["reader", rest @ ..] => read::run(rest),
+        ["worker", rest @ ..] => work::run(rest),
         ["checker", rest @ ..] => check::run(rest),
         rest => return conduct::main(rest),
     };

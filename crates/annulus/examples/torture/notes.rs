@@ -14,7 +14,8 @@ pub(crate) const NONE: u64 = u64::MAX;
 pub(crate) struct Notes(File);
 
 /// Of a producer: the sequence it began with, how far it may have published, how far `send` has returned, and whether
-/// it closed the ring. Of a reader: how much it has sent to the checker.
+/// it closed the ring. Of a reader or a worker: how much it has sent to the checker; of a worker: that it has joined, and a count
+/// while it waits to be told that it is alone.
 pub(crate) type Noted = [u64; 4];
 
 impl Notes {

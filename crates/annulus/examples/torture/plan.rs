@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use annulus::{Align, Clock, Create, FenceMode, Open, Ring, Waiting, Wake};
+use annulus::{Align, Clock, Create, FenceMode, Group, Open, Ring, Waiting, Wake};
 
 /// The liveness interval of every ring.
 pub(crate) const LIVENESS: Duration = Duration::from_millis(100);
@@ -50,6 +50,40 @@ fn mix(mut word: u64) -> u64 {
     word ^ (word >> 31)
 }
 
+/// What becomes of a group without workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keeping {
+    /// It is kept, so nothing of it may ever be lost.
+    Durable,
+    /// It never is without: one of its workers stays. Nothing of it may be lost.
+    Manned,
+    /// It ends, by who leaves last or by a blocked producer, with what it has not done. Another begins behind it.
+    Fleeting,
+}
+
+/// One group of a ring.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GroupPlan {
+    pub(crate) number: u32,
+    pub(crate) keeping: Keeping,
+    /// Deliveries before a record is a dead letter.
+    pub(crate) attempts: Option<u32>,
+    /// At most so many workers, and one that stays.
+    pub(crate) workers: usize,
+    /// One record in so many is given back.
+    pub(crate) back_one_in: u64,
+}
+
+impl GroupPlan {
+    pub(crate) fn group(&self) -> Group {
+        let mut group = Group::named(&format!("group-{}", self.number));
+        if let Some(most) = self.attempts {
+            group = group.attempts(most);
+        }
+        if self.keeping == Keeping::Durable { group.durable() } else { group }
+    }
+}
+
 /// One ring: everything follows from the seed and its number.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
@@ -64,7 +98,10 @@ pub(crate) struct Plan {
     pub(crate) persistent: bool,
     pub(crate) no_in_place: bool,
     pub(crate) evict_after: Option<Duration>,
+    /// Without those of workers.
     pub(crate) max_subscribers: u32,
+    groups: u32,
+    claim_words: u32,
     /// One record in so many is as long as any may be, or about.
     long_one_in: u64,
     /// A producer pauses after one call in so many.
@@ -78,6 +115,7 @@ impl Plan {
         let key = r.next();
         // What the rings of a run differ in most goes round, so that even a short run has each.
         let turn = ring + mix(seed) % 6;
+        let groups = if turn.is_multiple_of(2) { 1 + r.below(2) as u32 } else { 0 };
         let (no_in_place, evict_after, max_subscribers) = match turn % 6 {
             1 => (true, Some(r.up_to(Duration::from_millis(20))), 6),
             3 => (r.one_in(2), None, 0),
@@ -92,7 +130,7 @@ impl Plan {
             capacity,
             align: r.pick(&[Align::Line, Align::Packed]),
             fence: [FenceMode::Asymmetric, FenceMode::Symmetric, FenceMode::Asymmetric, FenceMode::SpinOnly]
-                [(turn % 4) as usize],
+                [((turn + turn / 2) % 4) as usize],
             wake: r.pick(&[Wake::Futex, Wake::Futex, Wake::Semaphore]),
             clock: r.pick(&[None, None, Some(Clock::Monotonic)]),
             // A ring refuses to retain more than it could hold.
@@ -101,6 +139,8 @@ impl Plan {
             no_in_place,
             evict_after,
             max_subscribers,
+            groups,
+            claim_words: r.pick(&[2, 16, 64, 1024]),
             long_one_in: if bits > 16 { 2000 } else { r.pick(&[16, 60, 400]) },
             pause_one_in: r.pick(&[20, 60, 200]),
         }
@@ -110,14 +150,34 @@ impl Plan {
         format!("ring-{}", self.ring)
     }
 
+    /// Its groups.
+    pub(crate) fn groups(&self) -> Vec<GroupPlan> {
+        (0..self.groups).map(|number| self.group(number)).collect()
+    }
+
+    pub(crate) fn group(&self, number: u32) -> GroupPlan {
+        let mut r = Random::of(&[self.key, u64::from(number)]);
+        let keepings = [Keeping::Durable, Keeping::Manned, Keeping::Fleeting, Keeping::Durable];
+        GroupPlan {
+            number,
+            keeping: keepings[((self.ring / 2 + u64::from(number)) % 4) as usize],
+            attempts: r.pick(&[None, None, Some(1), Some(3)]),
+            workers: 1 + r.below(4) as usize,
+            back_one_in: r.pick(&[8, 30, 200]),
+        }
+    }
+
     pub(crate) fn create(&self, dir: &Path) -> Create {
+        let places = self.groups().iter().map(|group| group.workers as u32 + 1).sum::<u32>();
         let mut ring = Ring::open_or_create(&self.name())
             .dir(dir)
             .capacity(self.capacity)
             .align(self.align)
             .fence(self.fence)
             .wake(self.wake)
-            .max_subscribers(self.max_subscribers)
+            .max_subscribers(self.max_subscribers + places)
+            .max_groups(self.groups)
+            .claim_words(self.claim_words)
             .retain(self.retain)
             .persistent(self.persistent)
             .liveness(LIVENESS);
@@ -193,6 +253,16 @@ impl Plan {
         }
         if let Some(patience) = self.evict_after {
             text.push_str(&format!(" evict_after {patience:?}"));
+        }
+        for group in self.groups() {
+            let GroupPlan { number, keeping, attempts, workers, .. } = group;
+            text.push_str(&format!(" group {number} {keeping:?} of {workers}"));
+            if let Some(most) = attempts {
+                text.push_str(&format!(" attempts {most}"));
+            }
+        }
+        if self.groups > 0 {
+            text.push_str(&format!(" claim words {}", self.claim_words));
         }
         format!("{text} retain {} subscribers {}", self.retain, self.max_subscribers)
     }

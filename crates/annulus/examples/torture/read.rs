@@ -13,10 +13,10 @@ use crate::wire::{End, Frame, Kind};
 use crate::{copy, in_place};
 
 /// So long a reader waits for a ring that is not there yet.
-const FOR_A_RING: Duration = LIVENESS.saturating_mul(5);
+pub(crate) const FOR_A_RING: Duration = LIVENESS.saturating_mul(5);
 /// A place may be held for a moment by a process that only looks whether its owner lives.
-const SEAT_TRIES: u32 = 40;
-const LONGEST_NAP: Duration = Duration::from_millis(2);
+pub(crate) const SEAT_TRIES: u32 = 40;
+pub(crate) const LONGEST_NAP: Duration = Duration::from_millis(2);
 
 /// What a reader does with the end of a handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,6 +184,6 @@ impl Reader {
     }
 }
 
-fn sent(outcome: io::Result<()>) -> Result<(), String> {
+pub(crate) fn sent<T>(outcome: io::Result<T>) -> Result<T, String> {
     outcome.map_err(|error| format!("to the checker: {error}"))
 }

@@ -1,8 +1,9 @@
-//! One ring of a run, with its producer and its readers: from the first start to the end of the last reader.
+//! One ring of a run, with its producer, its readers and its groups: from the first start to the end of the last reader.
 
 use std::time::{Duration, Instant};
 
 use crate::actor::{Actor, Role};
+use crate::crew::Crew;
 use crate::deeds::Deeds;
 use crate::notes::Noted;
 use crate::plan::{LIVENESS, Plan, Random};
@@ -12,7 +13,7 @@ use crate::wire::Kind;
 const PATIENCE: u32 = 20;
 /// At most so many readers.
 const READERS: usize = 4;
-const LONGEST_STOP: Duration = Duration::from_millis(150);
+pub(crate) const LONGEST_STOP: Duration = Duration::from_millis(150);
 /// Longer than a liveness interval, so that readers are told that their producer died.
 const LONGEST_VACANCY: Duration = LIVENESS.saturating_mul(2);
 const LONGEST_OVERLAP: Duration = Duration::from_millis(20);
@@ -43,10 +44,13 @@ pub(crate) struct Ring {
     producer: Option<Actor>,
     change: Option<Change>,
     readers: Vec<Actor>,
+    crews: Vec<Crew>,
     /// Killed, and not waited for yet.
     dying: Vec<Actor>,
     until: Instant,
     ending: bool,
+    /// The producer has been told to close the ring.
+    closing: bool,
     looked: Instant,
 }
 
@@ -63,9 +67,11 @@ impl Ring {
             producer: Some(producer),
             change: None,
             readers: Vec::new(),
+            crews: plan.groups().into_iter().map(|group| Crew::new(plan.ring, group)).collect(),
             dying: Vec::new(),
             until: now + SHORTEST_RUN + random.up_to(LONGEST_RUN - SHORTEST_RUN),
             ending: false,
+            closing: false,
             looked: now,
         })
     }
@@ -81,6 +87,13 @@ impl Ring {
         let share = |most: Duration| most.mul_f64(part as f64 / u64::MAX as f64);
         if self.ending {
             return Ok(());
+        }
+        // Of a ring with groups every other thing happens to one of them.
+        if let Some(crew) = (which as usize % (2 * self.crews.len()).max(1)).checked_sub(self.crews.len()) {
+            return match self.crews.get_mut(crew) {
+                Some(crew) => crew.happen(what, part, now + share(LONGEST_STOP), by),
+                None => Ok(()),
+            };
         }
         match what {
             0..=11 => self.kill_producer(how, &share, now, by),
@@ -180,6 +193,13 @@ impl Ring {
         if !self.ending && now >= self.until {
             self.end(by)?;
         }
+        for crew in &mut self.crews {
+            crew.tend(now, self.ending, by)?;
+        }
+        if self.ending && !self.closing && self.crews.iter().all(Crew::is_ready) {
+            self.closing = true;
+            self.producer.as_mut().ok_or("a ring without a producer ends")?.close()?;
+        }
         for actor in self.producer.iter_mut().chain(&mut self.readers) {
             actor.go_on_at(now);
         }
@@ -196,7 +216,7 @@ impl Ring {
         if let Some(producer) = &mut self.producer
             && let Some(noted) = producer.ended()?
         {
-            if !self.ending {
+            if !self.closing {
                 return Err("a producer ended that was not told to".into());
             }
             by.produced(self.plan.ring, noted)?;
@@ -218,10 +238,12 @@ impl Ring {
             self.looked = now;
             self.find_the_stuck()?;
         }
-        Ok(self.ending && self.producer.is_none() && self.readers.is_empty() && self.dying.is_empty())
+        let gone = self.producer.is_none() && self.readers.is_empty() && self.dying.is_empty();
+        Ok(self.ending && gone && self.crews.iter().all(Crew::has_ended))
     }
 
-    /// Nobody is stopped or killed any more, the producer closes the ring, and all others must find their end.
+    /// Nobody is stopped or killed any more; when each group has a worker that stays, the producer closes the ring, and all others must
+    /// find their end.
     pub(crate) fn end(&mut self, by: &mut impl Starter) -> Result<(), String> {
         if self.ending {
             return Ok(());
@@ -231,13 +253,11 @@ impl Ring {
         if let Some(Change::Succeed(_, next)) = self.change.take() {
             self.bury(*next, by);
         }
-        let mut producer = match self.producer.take() {
-            Some(producer) => producer,
-            None => by.start(self.plan.ring, Role::Producer)?,
-        };
-        producer.close()?;
-        self.producer = Some(producer);
-        for actor in self.producer.iter_mut().chain(&mut self.readers) {
+        if self.producer.is_none() {
+            self.producer = Some(by.start(self.plan.ring, Role::Producer)?);
+        }
+        let workers = self.crews.iter_mut().flat_map(Crew::actors);
+        for actor in self.producer.iter_mut().chain(&mut self.readers).chain(workers) {
             actor.go_on_now();
             actor.idle = 0;
         }
@@ -245,8 +265,9 @@ impl Ring {
     }
 
     fn find_the_stuck(&mut self) -> Result<(), String> {
+        let workers = self.crews.iter_mut().flat_map(Crew::actors);
         let mut all: Vec<&mut Actor> =
-            self.producer.iter_mut().chain(&mut self.readers).chain(&mut self.dying).collect();
+            self.producer.iter_mut().chain(&mut self.readers).chain(&mut self.dying).chain(workers).collect();
         if all.iter_mut().filter_map(|actor| actor.is_starved().then_some(())).count() > 0 {
             return Ok(());
         }

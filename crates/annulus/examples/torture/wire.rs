@@ -1,4 +1,4 @@
-//! What readers send to the checker: frames of a tag, numbers and bytes.
+//! What readers and workers send to the checker: frames of a tag, numbers and bytes.
 
 use std::io::{self, Read};
 
@@ -37,7 +37,7 @@ pub(crate) enum End {
     Other,
 }
 
-/// One thing that happened to a reader.
+/// One thing that happened to a reader or a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Frame {
     /// It opened the ring: its kind, the sequence that it asked to start with or `u64::MAX`, the one it was told.
@@ -56,6 +56,20 @@ pub(crate) enum Frame {
     TooSmall { need: u64 },
     /// The end for this handle, or the producer's death, after which it may go on.
     Ended { end: End, sequence: u64 },
+    /// A worker joined a group, which was at this sequence. Sent before it asks for anything.
+    Joined { ring: u64, group: u32, sequence: u64 },
+    /// It is about to take so many records at most. Sent before it does.
+    Asking { most: u64 },
+    /// It got a record.
+    Took { sequence: u64, attempts: u32, dead_letter: bool },
+    /// It is about to acknowledge one, whose bytes follow. Sent before it does.
+    Acking { sequence: u64, stamp: u64, len: u64 },
+    /// It is about to give one back, whose bytes follow. Sent before it does.
+    Backing { sequence: u64, stamp: u64, len: u64 },
+    /// What it was about to do with a record is done; whether that is a dead letter now.
+    Settled { is_dead: bool },
+    /// It is about to leave, with whatever it has in its hands. Sent before it does.
+    Leaving,
 }
 
 impl Frame {
@@ -70,6 +84,15 @@ impl Frame {
             Frame::Lagged { lost } => (b'L', [lost, 0, 0, 0]),
             Frame::TooSmall { need } => (b'S', [need, 0, 0, 0]),
             Frame::Ended { end, sequence } => (b'E', [end as u64, sequence, 0, 0]),
+            Frame::Joined { ring, group, sequence } => (b'J', [ring, u64::from(group), sequence, 0]),
+            Frame::Asking { most } => (b'A', [most, 0, 0, 0]),
+            Frame::Took { sequence, attempts, dead_letter } => {
+                (b'T', [sequence, u64::from(attempts), u64::from(dead_letter), 0])
+            }
+            Frame::Acking { sequence, stamp, len } => (b'K', [sequence, stamp, len, 0]),
+            Frame::Backing { sequence, stamp, len } => (b'B', [sequence, stamp, len, 0]),
+            Frame::Settled { is_dead } => (b'D', [u64::from(is_dead), 0, 0, 0]),
+            Frame::Leaving => (b'V', [0; 4]),
         };
         to.push(tag);
         to.extend(numbers.iter().flat_map(|n| n.to_le_bytes()));
@@ -100,6 +123,13 @@ impl Frame {
                 let end = *ends.get(n(0) as usize).ok_or_else(|| wrong("no end"))?;
                 Frame::Ended { end, sequence: n(1) }
             }
+            b'J' => Frame::Joined { ring: n(0), group: n(1) as u32, sequence: n(2) },
+            b'A' => Frame::Asking { most: n(0) },
+            b'T' => Frame::Took { sequence, attempts: n(1) as u32, dead_letter: n(2) == 1 },
+            b'K' => Frame::Acking { sequence, stamp, len },
+            b'B' => Frame::Backing { sequence, stamp, len },
+            b'D' => Frame::Settled { is_dead: n(0) == 1 },
+            b'V' => Frame::Leaving,
             _ => return Err(wrong("no frame")),
         }))
     }
