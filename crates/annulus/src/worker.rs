@@ -389,9 +389,13 @@ impl Worker {
     /// The end, also that of a producer that died without a word; asks the kernel once per liveness interval, also for fellows.
     fn end(&self, now: Instant) -> Option<RecvError> {
         let (shared, group) = (self.memory.shared(), self.group());
-        self.look_after_fellows(now);
         let may_come = || self.core.may_get(shared, group);
-        self.life.end(shared.producer, now, || self.end_of_state(), may_come)
+        let end = self.life.end(shared.producer, now, || self.end_of_state(), may_come);
+        // Only then: it has this worker search again, and until that is done there may be something, whenever one asks.
+        if end.is_none() {
+            self.look_after_fellows(now);
+        }
+        end
     }
 
     /// Gives back what dead fellows hold, at most once per liveness interval.
