@@ -78,8 +78,9 @@ impl Hand {
                 }
                 Got::Dead(job) => self.took(&mut held, job, true)?,
                 Got::Nothing => self.settle(&mut held, 0)?,
+                // It leaves out what is in one's own hands, which may be given back now.
+                Got::End(_) if !held.is_empty() => self.settle(&mut held, 0)?,
                 Got::End(end) => {
-                    self.settle(&mut held, 0)?;
                     if !self.ended(&worker, end)? {
                         break false;
                     }
