@@ -19,7 +19,7 @@
 use crate::claim::{Claim, Stage, Table};
 use crate::doorbell::{Park, wake_workers};
 use crate::header::{decode, length_if};
-use crate::history::{Spot, TRIES, is_boundary, sequence_at};
+use crate::history::{Damaged, Spot, TRIES, is_boundary, tail};
 use crate::layout::{CtlHead, GroupHead, GroupPhase};
 use crate::memory::{Memory, Shared, View};
 use crate::shape::Shape;
@@ -74,17 +74,21 @@ impl<'a> Group<'a> {
     /// What says what no worker and no producer stores.
     pub(crate) fn spot<M: Memory>(&self, shape: &Shape, view: &View<'_, M>) -> Result<Spot, &'static str> {
         for _ in 0..TRIES {
-            let before = view.producer.published.look();
             let position = self.head.floor.look();
             if !is_boundary(shape, position) {
                 return Err("floor");
             }
-            let sequence = sequence_at(view, position, before);
+            let header = view.records.word(position).look();
+            let sequence = if header == 0 {
+                sequence_behind(shape, view, position)?
+            } else {
+                decode(header, view.producer.published.look()).map(|(sequence, _)| sequence)
+            };
             // Moved on meanwhile, and overwritten: what was read there means nothing.
             if view.producer.licence.validate() <= position + shape.capacity() {
                 match sequence {
-                    Some(Ok(sequence)) => return Ok(Spot { position, sequence }),
-                    Some(Err(_)) => return Err("header"),
+                    Some(sequence) => return Ok(Spot { position, sequence }),
+                    None if header != 0 => return Err("header"),
                     None => {}
                 }
             }
@@ -195,6 +199,29 @@ impl<'a> Group<'a> {
         let count = if self.head.awaited.take() { u64::MAX } else { returned };
         wake_workers(ctl, group, count, park);
     }
+}
+
+/// The sequence of the record that will be at a floor behind which nothing was published a moment ago. Workers are done with a record as
+/// soon as they see it, and its producer may not have said by then how many it has published, or have died before it could: so the
+/// records from its tail to the floor are counted. `None`: something has been published there since.
+fn sequence_behind<M: Memory>(
+    shape: &Shape,
+    view: &View<'_, M>,
+    floor: u64,
+) -> Result<Option<u64>, &'static str> {
+    let mut at = tail(shape, view).map_err(|Damaged(what)| what)?;
+    while at.position < floor {
+        let header = view.records.word(at.position).look();
+        match length_if(header, at.sequence).filter(|&len| shape.is_len(len)) {
+            Some(len) => {
+                let position = at.position.wrapping_add(shape.need(len));
+                at = Spot { position, sequence: at.sequence.wrapping_add(1) };
+            }
+            // Overwritten, as the licence says then; or no producer's, and looked at for as long as that takes to be certain.
+            None => return Ok(None),
+        }
+    }
+    Ok((at.position == floor).then_some(at.sequence))
 }
 
 /// The numbers of the bits that are set, as [`Group::holders`] gives them.

@@ -2,7 +2,7 @@
 //!
 //! Shows: each record goes to one worker, with the payload that was published; when all are done the floor is at the tail, whoever
 //! finished last; the producer writes over no record before those who hold it are done, whoever moved the floor; a worker whose
-//! place was written over goes on where its group is, and takes nothing else for a record; a group that begins misses no record after
+//! place was written over goes on where its group is, as does one that joins as a record is finished, and takes nothing else for a record; a group that begins misses no record after
 //! that; whoever sees a group sees its words; what was given back is found by who sees that something was. Cannot show: records
 //! of different lengths, and numbers near the ends of their ranges, which the unit tests have; more than two workers that
 //! finish at once; that a group's lock is what it says, which the kernel promises.
@@ -44,6 +44,32 @@ fn each_record_goes_to_one_of_two_workers() {
 #[test]
 fn a_table_of_one_word_lends_it_to_one_record_at_a_time() {
     model(100, || two_workers(2, 1));
+}
+
+/// A worker can be done with a record before its producer has said that there is one more. Who joins at that instant finds the floor
+/// further on than the producer's words are.
+#[test]
+fn who_joins_just_behind_a_new_record_finds_its_place() {
+    model_within(2, 20, || {
+        let (crew, mut writer) = Crew::begun(64, 2, 0, 0);
+        let fellow = crew.join(0);
+        let works = {
+            let crew = crew.clone();
+            thread::spawn(move || crew.work(&fellow))
+        };
+        let joins = {
+            let crew = crew.clone();
+            thread::spawn(move || crew.join(1))
+        };
+        crew.publish(&mut writer);
+        let mut finished = works.join().unwrap();
+        let late = joins.join().unwrap();
+        crew.publish(&mut writer);
+        finished.extend(crew.work(&late));
+        finished.sort_unstable();
+        assert_eq!(finished, [(0, 0), (1, 0)]);
+        crew.assert_all_done(&writer);
+    });
 }
 
 /// A worker that holds a record, in a thread of its own: reads it and is done.
