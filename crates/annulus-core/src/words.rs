@@ -1,4 +1,4 @@
-//! The shared words and their verbs: the only place where an ordering is chosen.
+//! The shared words and their verbs: the only place, with the files below it, where an ordering is chosen.
 //!
 //! Each type is one word of shared memory. Its methods are the moves that the protocol allows on it, and each
 //! carries the weakest ordering that its loom model accepts on a weak machine. A comment with a tag in brackets,
@@ -6,8 +6,6 @@
 //!
 //! Words of the `data` object are mapped read-only by readers. Rust defines only relaxed loads of at most 8
 //! bytes there, so their acquiring verbs are a relaxed load followed by `fence(Acquire)`.
-
-// size: one file names every ordering, and each word is a few verbs long
 
 #![allow(clippy::disallowed_types)]
 
@@ -42,6 +40,12 @@ macro_rules! word {
         }
     };
 }
+
+mod groups;
+mod semaphore;
+
+pub use groups::{Awaited, ClaimWord, GroupState, Returns};
+pub use semaphore::Asleep;
 
 word! {
     /// A record's header, or a word of its payload. 0: not published. Written by the producer.
@@ -448,111 +452,6 @@ impl Blocked {
     }
 }
 
-word! {
-    /// A record's word in a group's claim table: see [`claim`](crate::claim). Changed by compare-and-exchange only, but
-    /// for the beginning of a group, so all that was done before earlier changes is ordered with the last.
-    ClaimWord(AtomicU64, u64) = 0
-}
-
-impl ClaimWord {
-    /// The word; if its record is done, so are all reads of it.
-    #[inline]
-    pub fn look(&self) -> u64 {
-        // [done] acquire
-        self.0.load(Ordering::Acquire)
-    }
-
-    /// Claims the record. What was believed of it before is true if this succeeds.
-    #[inline]
-    pub fn claim(&self, from: u64, to: u64) -> bool {
-        point("ClaimWord::claim");
-        self.0.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-    }
-
-    /// Ends a claim: done with the record, or given back. Reads of it are over.
-    #[inline]
-    pub fn settle(&self, from: u64, to: u64) -> bool {
-        point("ClaimWord::settle");
-        // [done] release
-        self.0.compare_exchange(from, to, Ordering::Release, Ordering::Relaxed).is_ok()
-    }
-
-    /// Between marking a record done and looking at its neighbours, at the floor, and at who waits: of two who finish at once
-    /// at least one sees both done; and of one who finishes and one who is about to sleep for that, one sees the other.
-    #[inline]
-    pub fn between() {
-        // [finish] release
-        // [finish] acquire
-        fence(Ordering::SeqCst);
-    }
-}
-
-word! {
-    /// How often records were given back to a group. Moved by who gives back, after the record's word.
-    Returns(AtomicU32, u32) = 0
-}
-
-impl Returns {
-    /// Says that a record was given back.
-    pub fn bump(&self) {
-        point("Returns::bump");
-        // [returned] release
-        self.0.fetch_add(1, Ordering::Release);
-    }
-
-    /// How often; those records' words are visible.
-    #[inline]
-    pub fn look(&self) -> u32 {
-        // [returned] acquire
-        self.0.load(Ordering::Acquire)
-    }
-}
-
-word! {
-    /// Whether a worker waits for records to be done: 0 no, 1 yes. Set by the worker, taken by who has done one.
-    Awaited(AtomicU32, u32) = 0
-}
-
-impl Awaited {
-    /// Declares a worker that waits, behind its declaration at the doorbell. Its last look follows.
-    pub fn declare(&self) {
-        point("Awaited::declare");
-        self.0.store(1, Ordering::Relaxed);
-        // [finish] acquire: who has done a record sees this, or its mark is seen
-        fence(Ordering::SeqCst);
-    }
-
-    /// The look of who has done a record, behind [`ClaimWord::between`]: takes the declaration if there is one.
-    #[inline]
-    pub fn take(&self) -> bool {
-        if self.0.load(Ordering::Relaxed) == 0 {
-            return false;
-        }
-        point("Awaited::take");
-        self.0.swap(0, Ordering::Relaxed) != 0
-    }
-}
-
-word! {
-    /// Whether a group is anybody's. Changed by whoever holds the group's lock alone.
-    GroupState(AtomicU32, u32) = 0
-}
-
-impl GroupState {
-    /// Stores the state, after the table and the name that belong to it.
-    pub fn set(&self, state: u32) {
-        point("GroupState::set");
-        // [group] release
-        self.0.store(state, Ordering::Release);
-    }
-
-    /// The state; if the group is somebody's, its table and its name are there.
-    pub fn look(&self) -> u32 {
-        // [group] acquire
-        self.0.load(Ordering::Acquire)
-    }
-}
-
 /// Reserved words between those of different writers. Words too, since another process may write them.
 #[cfg(not(loom))]
 #[derive(Debug)]
@@ -623,62 +522,4 @@ pub fn light_fence() {
 #[inline]
 pub(crate) fn mirror_fence() {
     compiler_fence(Ordering::SeqCst);
-}
-
-word! {
-    /// Whether somebody sleeps on the semaphore beside it: 0 no; 1 yes; 2 yes, and a waker has taken the
-    /// declaration, so it posts, or died before it could. Set by the sleeper, taken by whoever wakes it.
-    Asleep(AtomicU32, u32) = 0
-}
-
-const AWAKE: u32 = 0;
-const ASLEEP: u32 = 1;
-const TAKEN: u32 = 2;
-
-impl Asleep {
-    /// Declares its only sleeper, which then looks at the bell again and stays awake if that has moved. The
-    /// fence makes this and [`before_looking`](Asleep::before_looking) a Dekker pair.
-    pub fn declare(&self) {
-        point("Asleep::declare");
-        self.0.store(ASLEEP, Ordering::Relaxed);
-        // [semaphore] acquire
-        fence(Ordering::SeqCst);
-    }
-
-    /// Taken back by the sleeper itself when it is awake again, whether or not a waker had taken it.
-    pub fn withdraw(&self) {
-        point("Asleep::withdraw");
-        self.0.store(AWAKE, Ordering::Relaxed);
-    }
-
-    /// A waker's step from moving the bell to its looks at declarations: of it and a sleeper that moves at
-    /// once, either it sees the declaration, or the sleeper sees the bell.
-    pub fn before_looking() {
-        // [semaphore] release
-        fence(Ordering::SeqCst);
-    }
-
-    /// Claims the right to post. Once for a declaration: a reader that died asleep is posted to once, not for
-    /// ever.
-    pub fn take(&self) -> bool {
-        // The look first: most are awake, and a look leaves their lines where they are.
-        if self.0.load(Ordering::Relaxed) != ASLEEP {
-            return false;
-        }
-        point("Asleep::take");
-        self.0.compare_exchange(ASLEEP, TAKEN, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-    }
-
-    /// The same; or, once more for a declaration, if a waker has taken it already, since that may have died
-    /// before it posted.
-    pub fn take_again(&self) -> bool {
-        if self.take() {
-            return true;
-        }
-        if self.0.load(Ordering::Relaxed) == AWAKE {
-            return false;
-        }
-        point("Asleep::take_again");
-        self.0.swap(AWAKE, Ordering::Relaxed) != AWAKE
-    }
 }

@@ -9,8 +9,9 @@ use super::source::{Source, idents};
 use super::tree::Tree;
 use std::collections::BTreeMap;
 
-/// The ordering file, and who else writes shared memory.
+/// The ordering file, and where the files below it are.
 const VERBS: &str = "crates/annulus-core/src/words.rs";
+const MORE_VERBS: &str = "crates/annulus-core/src/words/";
 /// The tests' table.
 const TABLE: &str = "crates/annulus/tests/faults/verbs.rs";
 /// Where points may be.
@@ -24,8 +25,10 @@ const STORES: [&str; 6] =
 /// Each verb that stores has its point, and each point is in the table.
 pub(crate) fn check(tree: &Tree, report: &mut Report) {
     let Some(words) = tree.source(VERBS) else { return };
-    let lines: Vec<&str> = tree.text(VERBS).unwrap_or_default().lines().collect();
-    stores(words, &lines, report);
+    for verbs in [words].into_iter().chain(tree.sources_in(MORE_VERBS)) {
+        let lines: Vec<&str> = tree.text(&verbs.path).unwrap_or_default().lines().collect();
+        stores(verbs, &lines, report);
+    }
     let Some(table) = tree.text(TABLE) else {
         report.add(TABLE, 1, "the table of fault points is missing", "say which points the programs cross");
         return;
@@ -45,7 +48,7 @@ pub(crate) fn check(tree: &Tree, report: &mut Report) {
     }
 }
 
-/// Stores of the ordering file, each behind the point of its verb.
+/// Stores of an ordering file, each behind the point of its verb.
 fn stores(words: &Source, lines: &[&str], report: &mut Report) {
     let (mut owner, mut verb, mut point) = (String::new(), String::new(), None);
     for (n, line) in words.numbered().filter(|(_, line)| !line.model) {
@@ -69,7 +72,7 @@ fn stores(words: &Source, lines: &[&str], report: &mut Report) {
         let wanted = if verb == "preset" { "::preset".to_owned() } else { format!("{owner}::{verb}") };
         if point.as_deref() != Some(&wanted) {
             let fix = format!("cross `point({wanted:?})` before it");
-            report.add(VERBS, n, format!("`{verb}` stores where no test can kill it"), fix);
+            report.add(&words.path, n, format!("`{verb}` stores where no test can kill it"), fix);
         }
         // The next store needs another.
         point = None;
@@ -138,6 +141,10 @@ mod tests {
         assert_eq!(bad(&twice, ROWS), [(VERBS.to_owned(), 9)]);
         let misnamed = WORDS.replace("fn publish", "fn publishes");
         assert_eq!(bad(&misnamed, ROWS), [(VERBS.to_owned(), 8)]);
+        // In a file below as well.
+        let below = format!("{MORE_VERBS}tail.rs");
+        let tree = Tree::of(&[(VERBS, "\n"), (&below, &misnamed), (TABLE, ROWS)]);
+        assert_eq!(lines(&tree, check), [(below, 8)]);
     }
 
     #[test]
