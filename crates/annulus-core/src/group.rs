@@ -20,7 +20,7 @@ use crate::claim::{Claim, Stage, Table};
 use crate::doorbell::{Park, wake_workers};
 use crate::header::{decode, length_if};
 use crate::history::{Damaged, Spot, TRIES, is_boundary, tail};
-use crate::layout::{CtlHead, GroupHead, GroupPhase};
+use crate::layout::{CtlHead, GroupHead, GroupPhase, leave_behind};
 use crate::memory::{Memory, Shared, View};
 use crate::shape::Shape;
 use crate::slots::SlotLocks;
@@ -52,7 +52,7 @@ impl<'a> Group<'a> {
     /// [`join_floor`](crate::worker::join_floor).
     pub(crate) fn begin(&self, first: u64, phase: GroupPhase, attempts_max: u32, name: &[u64]) {
         self.table.begin(first);
-        self.head.generation.preset(self.head.generation.glance().wrapping_add(1));
+        self.head.generation.raise();
         self.head.attempts_max.preset(attempts_max);
         for (i, word) in self.head.name.iter().enumerate() {
             word.preset(name.get(i).copied().unwrap_or(0));
@@ -62,7 +62,7 @@ impl<'a> Group<'a> {
 
     /// The group's end, by who holds its lock alone: nothing waits for it any more.
     pub fn end(&self) {
-        self.head.generation.preset(self.head.generation.glance().wrapping_add(1));
+        leave_behind(&self.head.floor, &self.head.generation, &self.head.left);
         self.head.state.set(GroupPhase::Free.to_word());
         self.head.floor.release(NO_CURSOR);
     }
@@ -263,7 +263,9 @@ pub fn help<M: Memory>(
         ends
     };
     if groups.try_own(group) {
-        let helped = end() || words.advance(shape, &shared.view(), near).is_some();
+        // First, so that it says where it leaves what its last worker did.
+        let moved = words.advance(shape, &shared.view(), near).is_some();
+        let helped = end() || moved;
         groups.unlock(group);
         return helped;
     }

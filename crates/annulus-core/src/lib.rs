@@ -14,6 +14,7 @@ compile_error!("annulus needs a 64-bit target: its positions are 64-bit atomics 
 #[cfg(any(loom, annulus_faults, fuzzing, test))]
 extern crate std;
 
+pub mod acked;
 pub mod claim;
 #[cfg(not(loom))]
 mod copy;

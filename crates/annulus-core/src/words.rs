@@ -379,6 +379,28 @@ impl Plain64 {
 }
 
 word! {
+    /// Raised each time a slot changes hands. Written by whoever holds the slot's lock; who holds nothing may be stale.
+    Generation(AtomicU32, u32) = 0
+}
+
+impl Generation {
+    /// Ends an owner's time, after the words that it leaves behind; or begins one, before its cursor is there. Returns the new one.
+    pub fn raise(&self) -> u32 {
+        let next = self.0.load(Ordering::Relaxed).wrapping_add(1);
+        point("Generation::raise");
+        // [generation] release
+        self.0.store(next, Ordering::Release);
+        next
+    }
+
+    /// Whose time it is; what the owners before left behind may be read.
+    pub fn look(&self) -> u32 {
+        // [generation] acquire
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+word! {
     /// Who sleeps: bit 0 readers, bit g group g. Set by sleepers, emptied by the producer that wakes them.
     Sleepers(AtomicU32, u32) = 0
 }

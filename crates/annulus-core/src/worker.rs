@@ -565,7 +565,7 @@ pub fn leave<M: Memory>(
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
+pub(crate) mod tests {
     extern crate std;
 
     use core::cell::RefCell;
@@ -582,7 +582,7 @@ mod tests {
 
     /// Counts of wakes, of workers and of the producer.
     #[derive(Default)]
-    struct Rung(RefCell<Vec<(u32, u32)>>);
+    pub(crate) struct Rung(RefCell<Vec<(u32, u32)>>);
 
     impl Park for Rung {
         fn wait(&self, _: &FutexWord, _: u32, _: u32, _: Option<Duration>) -> bool {
@@ -600,7 +600,7 @@ mod tests {
     }
 
     /// Which slots' locks another has.
-    struct Locks(Vec<u32>);
+    pub(crate) struct Locks(pub(crate) Vec<u32>);
 
     impl SlotLocks for Locks {
         type Error = ();
@@ -613,7 +613,7 @@ mod tests {
     }
 
     /// Whether the group's lock can be had alone, and shared.
-    struct Alone(bool, bool);
+    pub(crate) struct Alone(pub(crate) bool, pub(crate) bool);
 
     impl GroupLocks for Alone {
         fn try_own(&self, _: u32) -> bool {
@@ -628,7 +628,7 @@ mod tests {
     }
 
     /// A ring of 1 KiB with one group of so many claim words, begun where the ring is.
-    fn ring([position, sequence]: [u64; 2], words: usize, attempts_max: u32) -> (Ring, Writer) {
+    pub(crate) fn ring([position, sequence]: [u64; 2], words: usize, attempts_max: u32) -> (Ring, Writer) {
         let ring = Ring::new(1024, 4).with_groups(2, words);
         let writer = Writer::create(ring.shape, &ring.shared(), position, sequence, 0);
         begin(
@@ -644,7 +644,7 @@ mod tests {
         (ring, writer)
     }
 
-    fn worker(ring: &Ring, slot: u32) -> Worker {
+    pub(crate) fn worker(ring: &Ring, slot: u32) -> Worker {
         let words = &ring.slots[slot as usize];
         words.occupy(SlotKind::Worker, 1, 1, 1);
         words.group.preset(1);
@@ -652,7 +652,7 @@ mod tests {
         Worker::join(ring.shape, &ring.shared(), ring.shared().group(0).unwrap(), slot).unwrap()
     }
 
-    fn claim(ring: &Ring, worker: &Worker) -> Option<Claimed> {
+    pub(crate) fn claim(ring: &Ring, worker: &Worker) -> Option<Claimed> {
         match worker.claim(&ring.shared(), ring.shared().group(0).unwrap()) {
             Found::Record(claimed) => Some(claimed),
             Found::Empty | Found::Full => None,
@@ -660,7 +660,7 @@ mod tests {
         }
     }
 
-    fn done(ring: &Ring, worker: &Worker, claimed: Claimed) -> Option<(u64, u64)> {
+    pub(crate) fn done(ring: &Ring, worker: &Worker, claimed: Claimed) -> Option<(u64, u64)> {
         worker.done(&ring.shared(), ring.shared().group(0).unwrap(), 0, claimed, &Rung::default()).unwrap()
     }
 

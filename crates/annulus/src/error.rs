@@ -12,8 +12,8 @@ mod flow;
 
 pub(crate) use flow::at_home;
 pub use flow::{
-    Behind, CopyError, CopyTimeoutError, RecvError, RecvTimeoutError, SelectError, SendError,
-    SendTimeoutError, TryCopyError, TryRecvError, TrySendError, WaitError,
+    Acks, Behind, CopyError, CopyTimeoutError, RecvError, RecvTimeoutError, SelectError, SendAckedError,
+    SendAckedTimeoutError, SendError, SendTimeoutError, TryCopyError, TryRecvError, TrySendError, WaitError,
 };
 
 /// Why a ring could not be created or opened.

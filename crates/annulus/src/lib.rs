@@ -22,6 +22,7 @@
 //!
 //! * [`Ring`] says how to begin; [`Create`] and [`Open`] hold the options.
 //! * [`Producer::send`], [`Producer::send_batch`] and [`Producer::claim`] send.
+//! * [`Producer::send_acked`] sends and waits until everyone has released the record.
 //! * [`Subscriber::recv`] receives a [`Record`], which frees its space when it is dropped.
 //! * [`Open::join_group`] joins a group, each record of which one [`Worker`] gets.
 //! * [`Select`] waits for several rings at once.
@@ -35,6 +36,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("annulus runs on Linux only: it is built on futexes, memfd and open-file-description locks.");
 
+mod acked;
 #[cfg(feature = "async")]
 mod asynchronous;
 mod bells;
@@ -91,8 +93,9 @@ pub use copies::Copies;
 pub use copying::CopyingSubscriber;
 pub use create::Create;
 pub use error::{
-    Behind, CopyError, CopyTimeoutError, Error, ErrorKind, RecvError, RecvTimeoutError, SelectError,
-    SendError, SendTimeoutError, TryCopyError, TryRecvError, TrySendError, WaitError,
+    Acks, Behind, CopyError, CopyTimeoutError, Error, ErrorKind, RecvError, RecvTimeoutError, SelectError,
+    SendAckedError, SendAckedTimeoutError, SendError, SendTimeoutError, TryCopyError, TryRecvError,
+    TrySendError, WaitError,
 };
 pub use group::Group;
 pub use info::{GroupInfo, Info, SubscriberInfo, TypeInfo};
@@ -141,6 +144,8 @@ mod pages {
     struct Async;
     #[doc = include_str!("../../../docs/guide/waiting-on-many.md")]
     struct WaitingOnMany;
+    #[doc = include_str!("../../../docs/guide/rendezvous.md")]
+    struct Rendezvous;
     #[doc = include_str!("../../../docs/guide/typed.md")]
     struct Typed;
     #[doc = include_str!("../../../docs/guide/handover.md")]

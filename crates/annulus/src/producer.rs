@@ -12,6 +12,7 @@ use annulus_core::memory::{Mirror, Shared};
 use annulus_core::writer::{Batch, Full, Refusal, Room, Writer};
 use annulus_os::{Birth, LockFile, membarrier};
 
+use crate::acked::Acking;
 use crate::bells::ReaderBell;
 use crate::claim::Claim;
 use crate::clock::Timekeeper;
@@ -65,6 +66,7 @@ pub struct Producer {
     pub(crate) refused: Option<Refused>,
     /// The room that the last record found none of, for who waits for it elsewhere.
     pub(crate) wanted: Option<Full>,
+    pub(crate) acking: Acking,
     keeper: Timekeeper,
     pub(crate) holdings: Holdings,
     /// Whose handle this is: a forked child's copy must not end what is its parent's.
@@ -106,6 +108,7 @@ impl Producer {
             evict_after,
             refused: None,
             wanted: None,
+            acking: Acking::new(interval),
             keeper,
             holdings,
             birth: Birth::here(),

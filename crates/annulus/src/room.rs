@@ -25,13 +25,13 @@ use crate::producer::Producer;
 
 /// A producer's first sleep for room: short, since a reader that goes on without a fence may miss the
 /// declaration once. Shorter than a reader's own, since nothing but time makes that rare.
-const FIRST_SLEEP: Duration = Duration::from_millis(1);
+pub(crate) const FIRST_SLEEP: Duration = Duration::from_millis(1);
 /// Between two looks for room: a pause of the processor for so many bytes of a full ring, which readers work
 /// through meanwhile, but no more than so many pauses.
 const BYTES_A_PAUSE: u64 = 1024;
 const LONGEST_PAUSE: u64 = 64;
 /// Where nobody may sleep, a blocked producer naps.
-const NAP: Duration = Duration::from_micros(50);
+pub(crate) const NAP: Duration = Duration::from_micros(50);
 /// So many readers that are in the way of one record have patience of their own, one after another. Whoever may write
 /// `ctl` can make one look like many.
 const TURNS: u32 = 8;

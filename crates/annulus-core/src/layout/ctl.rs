@@ -3,8 +3,8 @@
 use core::array::from_fn;
 
 use crate::words::{
-    Asleep, Awaited, Bell, Blocked, Cursor, GroupState, Magic, NO_CURSOR, Pad, Plain32, Plain64, Returns,
-    Sleepers,
+    Asleep, Awaited, Bell, Blocked, Cursor, Generation, GroupState, Magic, NO_CURSOR, Pad, Plain32, Plain64,
+    Returns, Sleepers,
 };
 
 /// First word of `ctl`.
@@ -116,7 +116,7 @@ pub struct Slot {
     /// A [`SlotState`].
     pub state: Plain32,
     /// Raised each time the slot changes hands: the producer's patience is with one owner, not with its slot.
-    pub generation: Plain32,
+    pub generation: Generation,
     /// A [`SlotKind`]. Written by the owner, as all below.
     pub kind: Plain32,
     /// The worker's group's number and 1; 0: none.
@@ -131,7 +131,9 @@ pub struct Slot {
     pub sleeps: Plain64,
     /// Records it was told it lost.
     pub lost: Plain64,
-    _reserved0: Pad<8>,
+    /// Who left the slot last, and where its cursor was: see [`left_at`]. Written before the generation is raised.
+    pub left: Plain64,
+    _reserved0: Pad<6>,
     /// A process-shared `sem_t`, for the second wake backend: the owner waits on it, the producer posts.
     pub semaphore: [Plain64; 4],
     /// Set by the owner while it waits on the semaphore, taken by the producer that posts.
@@ -145,7 +147,7 @@ impl Default for Slot {
             cursor: Cursor::default(),
             _pad0: Pad::default(),
             state: Plain32::default(),
-            generation: Plain32::default(),
+            generation: Generation::default(),
             kind: Plain32::default(),
             group: Plain32::default(),
             pid: Plain32::default(),
@@ -153,6 +155,7 @@ impl Default for Slot {
             start_time: Plain64::default(),
             sleeps: Plain64::default(),
             lost: Plain64::default(),
+            left: Plain64::default(),
             _reserved0: Pad::default(),
             semaphore: from_fn(|_| Plain64::default()),
             asleep: Asleep::default(),
@@ -161,12 +164,27 @@ impl Default for Slot {
     }
 }
 
+/// What the owner of a generation leaves behind whose cursor is at `position`: the low bits of both in one word, so that who
+/// reads it has a pair that belongs together. It comes again after 2^16 owners, at a distance of 2^51 bytes.
+pub const fn left_at(generation: u32, position: u64) -> u64 {
+    ((generation as u64) << 48) | ((position / 8) & ((1 << 48) - 1))
+}
+
+/// Ends an owner's time, before its cursor is freed: says where that was, then raises the generation.
+pub(crate) fn leave_behind(cursor: &Cursor, generation: &Generation, left: &Plain64) {
+    let position = cursor.glance();
+    // What is free already is freed by its next owner once more.
+    if position != NO_CURSOR {
+        left.preset(left_at(generation.glance(), position));
+    }
+    generation.raise();
+}
+
 impl Slot {
     /// Makes the slot its new owner's. The caller holds the slot's lock and stores the cursor afterwards.
     /// Returns the generation.
     pub fn occupy(&self, kind: SlotKind, pid: u32, uid: u32, start_time: u64) -> u32 {
-        let generation = self.generation.glance().wrapping_add(1);
-        self.generation.preset(generation);
+        let generation = self.generation.raise();
         self.kind.preset(kind.to_word());
         self.group.preset(0);
         self.pid.preset(pid);
@@ -192,7 +210,7 @@ impl Slot {
 
     /// Frees the slot: by its owner that leaves, or by its reaper. Either holds the slot's lock.
     pub fn vacate(&self) {
-        self.generation.preset(self.generation.glance().wrapping_add(1));
+        leave_behind(&self.cursor, &self.generation, &self.left);
         self.cursor.release(NO_CURSOR);
         self.group.preset(0);
         self.state.preset(SlotState::Free.to_word());
@@ -220,13 +238,15 @@ pub struct GroupHead {
     /// A [`GroupPhase`]. Changed by whoever holds the group's lock alone, as all below.
     pub state: GroupState,
     /// Raised each time the group begins or ends.
-    pub generation: Plain32,
+    pub generation: Generation,
     /// Deliveries after which a record is a dead letter; 0: none is.
     pub attempts_max: Plain32,
     _reserved0: Plain32,
     /// The group's name, padded with zeros.
     pub name: [Plain64; GROUP_NAME_MAX / 8],
-    _reserved1: Pad<44>,
+    /// Which group was here last, and where its floor was: as a slot's.
+    pub left: Plain64,
+    _reserved1: Pad<42>,
 }
 
 /// What a group's state word says.
@@ -300,6 +320,7 @@ const _: () = {
     assert!(offset_of!(Slot, pid) == 144);
     assert!(offset_of!(Slot, start_time) == 152);
     assert!(offset_of!(Slot, sleeps) == 160);
+    assert!(offset_of!(Slot, left) == 176);
     assert!(offset_of!(Slot, semaphore) == 208);
     assert!(offset_of!(Slot, asleep) == 240);
     assert!(size_of::<GroupHead>() == GROUP_HEAD_BYTES);
@@ -307,6 +328,7 @@ const _: () = {
     assert!(offset_of!(GroupHead, awaited) == 132);
     assert!(offset_of!(GroupHead, state) == 256);
     assert!(offset_of!(GroupHead, name) == 272);
+    assert!(offset_of!(GroupHead, left) == 336);
     assert!(align_of::<Slot>() == 8 && align_of::<CtlHead>() == 8 && align_of::<GroupHead>() == 8);
     assert!(
         CTL_HEAD_BYTES.is_multiple_of(128)

@@ -10,10 +10,11 @@ mod ctl;
 mod data;
 mod identity;
 
+pub(crate) use ctl::leave_behind;
 pub use ctl::{
     CLAIM_WORDS_DEFAULT, CLAIM_WORDS_MAX, CTL_HEAD_BYTES, CTL_MAGIC, CtlHead, GROUP_HEAD_BYTES,
     GROUP_NAME_MAX, GROUPS_MAX, GroupHead, GroupPhase, SLOT_BYTES, SLOTS_MAX, Slot, SlotKind, SlotState,
-    claims_offset, ctl_bytes, group_heads_offset, slot_offset,
+    claims_offset, ctl_bytes, group_heads_offset, left_at, slot_offset,
 };
 pub use data::{
     ANCHORS, COUNTERS, Counter, DataHead, PRODUCER_PAGE_OFFSET, ProducerPage, RECORDS_OFFSET_MIN,

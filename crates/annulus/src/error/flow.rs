@@ -24,6 +24,7 @@ const DRAINED: &str = "the ring is drained and its producer has ended; nothing w
 const LOST: &str = "the ring is drained and its producer died; wait for the next one, or end";
 const REPLACED: &str = "another ring took this one's name; open the name again";
 const EVICTED: &str = "the producer went on without this reader; subscribe again";
+const NOBODY: &str = "no subscriber and no group is there, and nothing was sent; start one, or use `wait_for_subscribers` first";
 const FORKED: &str =
     "this process is a forked child of the one that opened the ring; open it here, after the fork";
 const DAMAGED: &str =
@@ -40,6 +41,22 @@ fn full(behind: Behind) -> String {
         "the ring is full: {} is {} bytes behind; send again when it has read",
         Waited(behind.who),
         behind.bytes
+    )
+}
+
+fn gone(acks: Acks) -> String {
+    let Acks { of, released, gone } = acks;
+    format!(
+        "the record was sent, and {released} of {of} receivers released it; {gone} died, left or were given up before they did: \
+         send it again only if those who come after them should have it twice"
+    )
+}
+
+fn overdue(acks: Acks) -> String {
+    let Acks { of, released, gone } = acks;
+    format!(
+        "the record was sent, and only {released} of {of} receivers released it in time ({gone} never will); \
+         do not send it again, and wait longer the next time"
     )
 }
 
@@ -104,6 +121,61 @@ pub enum SendTimeoutError {
     /// A subscriber was still a full ring behind when the time was over.
     TimedOut(Behind),
     /// No record of this ring may be so long.
+    TooLarge {
+        /// Its length in bytes.
+        len: usize,
+        /// The longest, in bytes.
+        max: usize,
+    },
+    /// This process is a forked child of the one that opened the ring: only that one may use the handle.
+    Forked,
+}
+
+/// Who was to release a record, subscribers and groups of workers, and how many have: of those that [`Producer::send_acked`](crate::Producer::send_acked)
+/// waited for. May be stale by the time you look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Acks {
+    /// How many there were when the record was published.
+    pub of: u32,
+    /// How many have released it.
+    pub released: u32,
+    /// How many never will: they died, left or ended before they did, or had been given up.
+    pub gone: u32,
+}
+
+/// Why [`Producer::send_acked`](crate::Producer::send_acked) cannot say that everyone released the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendAckedError {
+    /// There is nobody to wait for; nothing was sent.
+    NoSubscribers,
+    /// The record was sent, and some of those that it was for never released it.
+    Gone(Acks),
+    /// No record of this ring may be so long; nothing was sent.
+    TooLarge {
+        /// Its length in bytes.
+        len: usize,
+        /// The longest, in bytes.
+        max: usize,
+    },
+    /// This process is a forked child of the one that opened the ring: only that one may use the handle.
+    Forked,
+}
+
+/// Why [`Producer::send_acked_timeout`](crate::Producer::send_acked_timeout) cannot say that everyone released the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendAckedTimeoutError {
+    /// The record was sent, and not everyone had released it when the time was over.
+    TimedOut(Acks),
+    /// A subscriber was still a full ring behind when the time was over; nothing was sent.
+    Full(Behind),
+    /// There is nobody to wait for; nothing was sent.
+    NoSubscribers,
+    /// The record was sent, and some of those that it was for never released it.
+    Gone(Acks),
+    /// No record of this ring may be so long; nothing was sent.
     TooLarge {
         /// Its length in bytes.
         len: usize,
@@ -307,6 +379,20 @@ error_text!(SendTimeoutError {
     SendTimeoutError::TooLarge { len, max } => too_large(len, max),
     SendTimeoutError::Forked => FORKED,
 });
+error_text!(SendAckedError {
+    SendAckedError::NoSubscribers => NOBODY,
+    SendAckedError::Gone(acks) => gone(acks),
+    SendAckedError::TooLarge { len, max } => too_large(len, max),
+    SendAckedError::Forked => FORKED,
+});
+error_text!(SendAckedTimeoutError {
+    SendAckedTimeoutError::TimedOut(acks) => overdue(acks),
+    SendAckedTimeoutError::Full(behind) => full(behind),
+    SendAckedTimeoutError::NoSubscribers => NOBODY,
+    SendAckedTimeoutError::Gone(acks) => gone(acks),
+    SendAckedTimeoutError::TooLarge { len, max } => too_large(len, max),
+    SendAckedTimeoutError::Forked => FORKED,
+});
 error_text!(RecvError {
     RecvError::Closed => DRAINED,
     RecvError::ProducerLost => LOST,
@@ -357,6 +443,8 @@ from_forked! {
     SendError => SendError::Forked,
     TrySendError => TrySendError::Forked,
     SendTimeoutError => SendTimeoutError::Forked,
+    SendAckedError => SendAckedError::Forked,
+    SendAckedTimeoutError => SendAckedTimeoutError::Forked,
     WaitError => WaitError::Forked,
     RecvError => RecvError::Forked,
     TryRecvError => TryRecvError::Ended(RecvError::Forked),

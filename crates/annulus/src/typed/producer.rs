@@ -6,7 +6,9 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use crate::Waiting;
-use crate::error::{Error, SendError, SendTimeoutError, TrySendError, WaitError};
+use crate::error::{
+    Error, SendAckedError, SendAckedTimeoutError, SendError, SendTimeoutError, TrySendError, WaitError,
+};
 use crate::handover::Offer;
 use crate::payload::{Payload, as_bytes};
 use crate::producer::Producer;
@@ -93,6 +95,24 @@ impl<T: Payload> TypedProducer<T> {
     /// [`SendTimeoutError`]; nothing was sent.
     pub fn send_timeout(&mut self, value: &T, timeout: Duration) -> Result<(), SendTimeoutError> {
         self.producer.send_timeout(as_bytes(value), timeout)
+    }
+
+    /// Sends one value and waits until everyone has released it: see [`Producer::send_acked`].
+    ///
+    /// # Errors
+    ///
+    /// [`SendAckedError`].
+    pub fn send_acked(&mut self, value: &T) -> Result<u32, SendAckedError> {
+        self.producer.send_acked(as_bytes(value))
+    }
+
+    /// The same, waiting at most `timeout` in all: see [`Producer::send_acked_timeout`].
+    ///
+    /// # Errors
+    ///
+    /// [`SendAckedTimeoutError`].
+    pub fn send_acked_timeout(&mut self, value: &T, timeout: Duration) -> Result<u32, SendAckedTimeoutError> {
+        self.producer.send_acked_timeout(as_bytes(value), timeout)
     }
 
     /// Sends many values, waiting while the ring is full; returns how many. As many as fit become visible at once, in

@@ -25,6 +25,8 @@ pub(crate) const CROSSED: &[&str] = &[
     "Epoch::raise",
     "Futex::wait",
     "Futex::wake",
+    "Generation::preset",
+    "Generation::raise",
     "GroupState::set",
     "Header::clear",
     "Header::prepare",

@@ -1,5 +1,6 @@
 //! The public API, from one process and from several.
 
+mod acked;
 mod api;
 mod bad_input;
 mod batches;

@@ -1,5 +1,6 @@
 //! Tests with several real processes: this binary runs itself again, in a role.
 
+mod acked;
 mod asleep;
 mod child;
 mod containers;

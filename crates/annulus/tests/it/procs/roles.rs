@@ -7,8 +7,8 @@ use annulus::{Align, Create, FenceMode, Open, RecvError, Ring, Waiting};
 
 use super::child::{ROLE, die_with_parent, listen, say};
 use super::{
-    asleep, containers, copies, counted, doctor, fork, groups, heirs, kills, limits, memory, outlived, prune,
-    puppet, races, refused, restart, sandbox, scribbler, strangers, truncated,
+    acked, asleep, containers, copies, counted, doctor, fork, groups, heirs, kills, limits, memory, outlived,
+    prune, puppet, races, refused, restart, sandbox, scribbler, strangers, truncated,
 };
 use crate::support::{LONG, payload, thread_id};
 
@@ -61,6 +61,8 @@ fn role() {
         "flood" => flood(ring().capacity(16384)),
         "end" => end(ring().capacity(4096), words[2]),
         "hold" => hold(open()),
+        "leave-unread" => acked::leave_unread(open()),
+        "work-when-told" => acked::work(open(), words[2]),
         "sleep" => sleep(open()),
         "echo" => echo(open(), Ring::open(words[2]).dir(words[0])),
         "race" => race(words[0], words[1]),
