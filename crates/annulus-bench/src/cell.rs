@@ -25,6 +25,7 @@ pub(crate) struct Run<'a> {
     told: usize,
     sheets: Sheets,
     teams: Teams,
+    cpus: [usize; 2],
     watch: Watch, // goes before the peer, whose end it would take for a fault
     peer: Peer,
     _pin: Pinned,
@@ -42,7 +43,7 @@ struct Sheets {
 struct Cell {
     bench: Bench,
     size: usize,
-    /// How many readers or workers there are.
+    /// How many readers, workers or rings there are.
     count: u32,
 }
 
@@ -57,7 +58,7 @@ struct Half {
 /// A row while it grows.
 struct Growing {
     system: System,
-    /// How many readers or workers it has.
+    /// How many readers, workers or rings it has.
     many: u32,
     ways: Vec<Way>,
     times: Histogram<u64>,
@@ -129,7 +130,8 @@ impl Growing {
 fn mode(system: System, bench: Bench, wait: Wait) -> &'static str {
     match (system, bench) {
         (System::Pipe | System::Uds, _) => "block",
-        (_, Bench::Wake) => Wait::Park.word(),
+        (System::Floor, Bench::Async) | (_, Bench::Wake | Bench::Select) => Wait::Park.word(),
+        (_, Bench::Async) => "task",
         (_, Bench::Fanout) => "polled", // the peer's one thread goes from reader to reader
         (System::Annulus | System::Crossbeam, Bench::Group) => Wait::Park.word(),
         (system, _) if system.is_annulus() => wait.word(),
@@ -147,7 +149,7 @@ impl<'a> Run<'a> {
         let half = || Half { sheets: vec![Sheet::new(), Sheet::new()], ..Half::default() };
         let sheets = Sheets { yardstick: half(), system: half() };
         let _pin = Pinned::to(cpus[0])?;
-        Ok(Self { plan, began, clock, seq: 0, rings: 0, told: 0, sheets, teams, watch, peer, _pin })
+        Ok(Self { plan, began, clock, seq: 0, rings: 0, told: 0, sheets, teams, cpus, watch, peer, _pin })
     }
 
     /// All pairs of one bench, size by size: a row for each system.
@@ -200,10 +202,13 @@ impl<'a> Run<'a> {
     fn prepare(&mut self, row: &Growing, cell: Cell) -> Result<()> {
         let &Plan { wait, profile, fence, capacity, .. } = self.plan;
         let wait = match cell.bench {
-            Bench::Wake | Bench::Group => Wait::Park,
+            Bench::Wake | Bench::Group | Bench::Select => Wait::Park,
             Bench::Fanout => Wait::Spin,
             _ => wait,
         };
+        // Many rings need not be large: one message at a time is on its way.
+        let small = (4 * cell.size).next_power_of_two().max(1 << 16);
+        let capacity = if cell.bench == Bench::Select { capacity.min(small) } else { capacity };
         self.rings += 1;
         let name = (std::process::id(), self.rings);
         let plan = RingPlan { name, kind: row.system, capacity, wait, profile, fence };
@@ -228,6 +233,7 @@ impl<'a> Run<'a> {
             let mut timing = Timing { bench, size, length, clock, seq, capacity };
             let round = match *way {
                 Way::Team(system, _) => self.teams.round(system, &mut timing, sheet),
+                way if way.is_within() => self.peer.alone(way, &mut timing, sheet, self.cpus[1]),
                 way => self.peer.round(way, &mut timing, sheet),
             };
             round.map_err(|e| Error::failed(format!("{bench} of {way} with {size} bytes: {e}")))?;
@@ -247,7 +253,7 @@ impl<'a> Run<'a> {
         each: &mut dyn FnMut(Round<'_>),
     ) -> Result<f64> {
         let Cell { bench, size, .. } = cell;
-        let scale = if bench == Bench::Wake { 1.0 } else { self.clock.ns_per_tick() };
+        let scale = if matches!(bench, Bench::Wake | Bench::Select) { 1.0 } else { self.clock.ns_per_tick() };
         let half = self.sheets.half(which);
         let (value, times) = row.take(half, bench, scale)?;
         self.told += 1;

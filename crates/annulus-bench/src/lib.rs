@@ -20,6 +20,7 @@ mod report;
 mod rounds;
 mod sleep;
 mod systems;
+mod tasks;
 mod watch;
 
 use std::time::{Duration, Instant};
@@ -43,10 +44,10 @@ pub struct Row {
     pub system: System,
     /// Bytes of a message.
     pub size: usize,
-    /// How many readers or workers there were, where the bench has [`Bench::many`].
+    /// How many readers, workers or rings there were, where the bench has [`Bench::many`].
     pub many: u32,
-    /// How its ends waited: `spin`, `yield`, `park`, `block` in the kernel's own objects, or `polled`: one thread
-    /// went from reader to reader.
+    /// How its ends waited: `spin`, `yield`, `park`, `block` in the kernel's own objects, `task`: awaited on a runtime of
+    /// one thread, or `polled`: one thread went from reader to reader.
     pub mode: &'static str,
     /// The figures.
     pub values: Values,
@@ -103,7 +104,7 @@ pub struct Round<'a> {
     pub system: System,
     /// Bytes of a message.
     pub size: usize,
-    /// How many readers there were.
+    /// How many readers, workers or rings there were.
     pub many: u32,
     /// How much of the run is done, from 0 to 1.
     pub done: f64,

@@ -5,18 +5,23 @@ use std::hint::{black_box, spin_loop};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
+
 use crate::clock::{Clock, monotonic_ns};
 use crate::peer::Ctl;
 use crate::plan::Bench;
 use crate::systems::{Half, Visit};
+use crate::tasks::TaskHalf;
 use crate::{Error, Result, sleep};
 
 /// Ends a round. The numbers of messages stay below it.
 pub(crate) const STOP: u64 = u64::MAX;
 /// Round trips at the start of a round that are not measured: the peer's first look comes late.
-const UNTIMED: u32 = 32;
+pub(crate) const UNTIMED: u32 = 32;
 /// How long after its last word the reader has had time to fall asleep.
 const DOZE: Duration = Duration::from_micros(60);
+/// The same for one that has to look at many rings before, at most: it is found out.
+const LONGEST_DOZE: Duration = Duration::from_millis(2);
 
 /// What the client has of one round.
 #[derive(Debug, Default)]
@@ -62,26 +67,30 @@ impl Visit for Client<'_> {
     type Out = ();
 
     fn visit<H: Half>(mut self, half: &mut H) -> Result<()> {
-        let mut body = vec![0x5a; self.size];
-        self.sheet.samples.clear();
-        (self.sheet.count, self.sheet.awake, self.sheet.of) = (0, 0, 1);
-        (self.ready)(*self.seq)?;
+        let mut body = self.begin()?;
         match self.bench {
-            Bench::PingPong => self.ping_pong(half, &mut body),
+            Bench::PingPong | Bench::Async => self.ping_pong(half, &mut body),
             Bench::Stream => self.stream(half, &mut body),
-            Bench::Wake => self.wake(half, &mut body),
+            Bench::Wake | Bench::Select => self.wake(half, &mut body),
             Bench::Fanout => self.fan_out(half, &mut body),
             Bench::Group => Err(no_peer()),
         }
     }
-}
 
-#[cold]
-fn no_peer() -> Error {
-    Error::failed("this is measured within one process")
+    fn visit_task<H: TaskHalf>(self, runtime: &Runtime, half: &mut H) -> Result<()> {
+        runtime.block_on(self.trips(half))
+    }
 }
 
 impl Client<'_> {
+    /// Before the first message: an empty sheet, a server that is ready, and what is sent.
+    pub(crate) fn begin(&mut self) -> Result<Vec<u8>> {
+        self.sheet.samples.clear();
+        (self.sheet.count, self.sheet.awake, self.sheet.of) = (0, 0, 1);
+        (self.ready)(*self.seq)?;
+        Ok(vec![0x5a; self.size])
+    }
+
     /// One stamp for each round trip: the end of one is the start of the next.
     fn ping_pong<H: Half>(&mut self, half: &mut H, body: &mut [u8]) -> Result<()> {
         let (clock, samples) = (self.clock, &mut self.sheet.samples);
@@ -162,7 +171,7 @@ impl Client<'_> {
     /// Each message finds the reader asleep, or does not count.
     fn wake<H: Half>(&mut self, half: &mut H, body: &mut [u8]) -> Result<()> {
         let clock = self.clock;
-        let doze = clock.ticks(DOZE);
+        let mut doze = clock.ticks(DOZE);
         let mut last = clock.now();
         let end = last + clock.ticks(self.length);
         while last < end {
@@ -178,6 +187,9 @@ impl Client<'_> {
                 self.sheet.samples.push(woken.saturating_sub(sent).min(u64::from(u32::MAX)) as u32);
             } else {
                 self.sheet.awake += 1;
+                if self.bench == Bench::Select {
+                    doze = (2 * doze).min(clock.ticks(LONGEST_DOZE));
+                }
             }
             last = clock.now();
         }
@@ -186,7 +198,7 @@ impl Client<'_> {
 }
 
 #[inline(always)]
-fn same(got: u64, seq: u64) -> Result<()> {
+pub(crate) fn same(got: u64, seq: u64) -> Result<()> {
     if got == seq { Ok(()) } else { Err(wrong(got, seq)) }
 }
 
@@ -213,13 +225,22 @@ impl Visit for Server<'_> {
         let mut body = vec![0; self.size];
         (self.ready)()?;
         match self.bench {
-            Bench::PingPong => self.ping_pong(half, &mut body),
+            Bench::PingPong | Bench::Async => self.ping_pong(half, &mut body),
             Bench::Stream => self.stream(half, &mut body),
-            Bench::Wake => self.wake(half, &mut body),
+            Bench::Wake | Bench::Select => self.wake(half, &mut body),
             Bench::Fanout => self.fan_out(half, &mut body),
             Bench::Group => Err(no_peer()),
         }
     }
+
+    fn visit_task<H: TaskHalf>(self, runtime: &Runtime, half: &mut H) -> Result<()> {
+        runtime.block_on(self.answers(half))
+    }
+}
+
+#[cold]
+fn no_peer() -> Error {
+    Error::failed("this is measured within one process")
 }
 
 impl Server<'_> {

@@ -133,6 +133,19 @@ impl Peer {
         answered(lines, "the end of a round")
     }
 
+    /// One round between two tasks of this process; one that has a thread of its own is on `cpu`.
+    pub(crate) fn alone(
+        &mut self,
+        way: Way,
+        timing: &mut Timing,
+        sheet: &mut Sheet,
+        cpu: usize,
+    ) -> Result<()> {
+        let Timing { bench, size, length, clock, capacity, ref mut seq } = *timing;
+        let (ctl, ready) = (self.board.ctl(), &mut |_| Ok(()));
+        self.ends.alone(way, Client { bench, size, length, capacity, clock, ctl, seq, sheet, ready }, cpu)
+    }
+
     /// Makes the rings of one way, beside those of others.
     pub(crate) fn open_rings(&mut self, way: Way, plan: &RingPlan) -> Result<()> {
         let line = format!("rings {way} {}", plan.words());

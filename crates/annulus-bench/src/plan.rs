@@ -54,6 +54,10 @@ words! {
         Fanout = "fanout",
         /// Messages one way, of which each goes to one of several workers.
         Group = "group",
+        /// One way to a thread that sleeps for many rings at once, measured as `wake` is.
+        Select = "select",
+        /// Round trip of a message and its answer between two tasks that await them.
+        Async = "async",
     }
 }
 
@@ -72,6 +76,8 @@ words! {
         AnnulusTsc = "annulus-tsc",
         /// The same, whose records carry their time by `CLOCK_MONOTONIC`.
         AnnulusMonotonic = "annulus-monotonic",
+        /// The same, between two tasks of one thread.
+        AnnulusTasks = "annulus-tasks",
         /// A bare prototype with a tail counter, records on multiples of 8 bytes; it never sleeps.
         TailPacked = "tail-packed",
         /// The same, records on lines.
@@ -88,6 +94,12 @@ words! {
         BareCursor = "bare-cursor",
         /// A bounded channel between the threads of one process.
         Crossbeam = "crossbeam",
+        /// A bounded channel of tokio's in each direction, between two tasks of one thread.
+        TokioMpsc = "tokio-mpsc",
+        /// The same, between two threads.
+        TokioMpscThreads = "tokio-mpsc-threads",
+        /// The pair of Unix stream sockets, between tasks of two processes.
+        TokioUds = "tokio-uds",
     }
 }
 
@@ -127,15 +139,17 @@ words! {
 
 impl Bench {
     /// All there are, in the order of the tables.
-    pub(crate) const ALL: [Self; 5] = [Self::PingPong, Self::Stream, Self::Wake, Self::Fanout, Self::Group];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::PingPong, Self::Stream, Self::Wake, Self::Fanout, Self::Group, Self::Select, Self::Async];
     /// Those that are measured unless others are asked for.
     pub const USUAL: [Self; 3] = [Self::PingPong, Self::Stream, Self::Wake];
 
     /// The systems that it knows, beginning with its yardstick.
     pub fn knows(self) -> &'static [System] {
         use System::{
-            Annulus, AnnulusMonotonic, AnnulusSemaphore, AnnulusTsc, BareCursor, Crossbeam, Floor,
-            FloorAgain, InBandLine, InBandPacked, Pipe, TailLine, TailPacked, Uds,
+            Annulus, AnnulusMonotonic, AnnulusSemaphore, AnnulusTasks, AnnulusTsc, BareCursor, Crossbeam,
+            Floor, FloorAgain, InBandLine, InBandPacked, Pipe, TailLine, TailPacked, TokioMpsc,
+            TokioMpscThreads, TokioUds, Uds,
         };
         match self {
             Self::PingPong | Self::Stream | Self::Wake => &[
@@ -154,6 +168,8 @@ impl Bench {
             ],
             Self::Fanout => &[Annulus],
             Self::Group => &[BareCursor, Annulus, Crossbeam],
+            Self::Select => &[Floor, Annulus],
+            Self::Async => &[Floor, Annulus, TokioUds, AnnulusTasks, TokioMpsc, TokioMpscThreads],
         }
     }
 
@@ -179,22 +195,24 @@ impl Bench {
     /// What there are several of, in the output.
     pub fn many(self) -> Option<&'static str> {
         match self {
-            Self::PingPong | Self::Stream | Self::Wake => None,
+            Self::PingPong | Self::Stream | Self::Wake | Self::Async => None,
             Self::Fanout => Some("readers"),
             Self::Group => Some("workers"),
+            Self::Select => Some("rings"),
         }
     }
 
     /// How many of those: a cell for each.
     pub(crate) fn counts(self) -> &'static [u32] {
         match self {
-            Self::PingPong | Self::Stream | Self::Wake => &[1],
+            Self::PingPong | Self::Stream | Self::Wake | Self::Async => &[1],
             Self::Fanout => &[1, 2, 8, 64],
             Self::Group => &[1, 2, 4],
+            Self::Select => &[1, 16, 128],
         }
     }
 
-    /// What a cell's systems are held against: a system, and how many readers or workers it has.
+    /// What a cell's systems are held against: a system, and how many readers, workers or rings it has.
     pub(crate) fn yardstick(self, count: u32) -> (System, u32) {
         let count = if self == Self::Fanout { 1 } else { count };
         (self.knows()[0], count)
@@ -204,13 +222,18 @@ impl Bench {
     pub fn is_rate(self) -> bool {
         matches!(self, Self::Stream | Self::Group)
     }
+
+    /// Whether its readers sleep, whatever was asked for.
+    fn sleeps(self) -> bool {
+        matches!(self, Self::Wake | Self::Group | Self::Select | Self::Async)
+    }
 }
 
 impl System {
     /// Whether it is a ring of annulus, however built.
     pub fn is_annulus(self) -> bool {
-        use System::{Annulus, AnnulusMonotonic, AnnulusSemaphore, AnnulusTsc};
-        matches!(self, Annulus | AnnulusSemaphore | AnnulusTsc | AnnulusMonotonic)
+        use System::{Annulus, AnnulusMonotonic, AnnulusSemaphore, AnnulusTasks, AnnulusTsc};
+        matches!(self, Annulus | AnnulusSemaphore | AnnulusTsc | AnnulusMonotonic | AnnulusTasks)
     }
 }
 
@@ -327,12 +350,12 @@ impl Plan {
         if self.fence == Fence::Spin
             && self.tasks.iter().any(|task| {
                 task.systems.iter().any(|system| system.is_annulus())
-                    && (self.wait == Wait::Park || matches!(task.bench, Bench::Wake | Bench::Group))
+                    && (self.wait == Wait::Park || task.bench.sleeps())
             })
         {
             return Err(Error::usage(
-                "readers of a spin-only ring never sleep: with `--fence spin` leave out the benches `wake` \
-                 and `group`, and `--wait park`",
+                "readers of a spin-only ring never sleep: with `--fence spin` leave out the benches `wake`, \
+                 `group`, `select` and `async`, and `--wait park`",
             ));
         }
         Ok(())

@@ -18,11 +18,13 @@ pub(crate) struct BenchArgs {
     /// Fewer sizes (8, 64, 4096) and rounds: about 20 seconds instead of about two minutes
     #[arg(long)]
     quick: bool,
-    /// What to measure: pingpong, stream, wake; and on demand fanout (1, 2, 8, 64 readers), group (1, 2, 4 workers)
+    /// What to measure: pingpong, stream, wake; and on demand fanout (1, 2, 8, 64 readers), group (1, 2, 4 workers),
+    /// select (1, 16, 128 rings), async (tasks that await)
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     benches: Option<Vec<Bench>>,
-    /// What carries the messages: floor, annulus, pipe, uds; fanout knows annulus only, and group
-    /// bare-cursor, annulus, crossbeam
+    /// What carries the messages: floor, annulus, pipe, uds; of those, fanout knows annulus only, and select
+    /// floor, annulus. Group knows bare-cursor, annulus, crossbeam, and async floor, annulus, tokio-uds,
+    /// annulus-tasks, tokio-mpsc, tokio-mpsc-threads
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     systems: Option<Vec<System>>,
     /// Bytes of a message [default: several; 64 of what is measured on demand]

@@ -1,9 +1,17 @@
-//! Rings: one in each direction, or one with many readers.
+//! Rings: one in each direction, or one with many readers, or many with one reader.
+
+mod fan;
+mod many;
+mod tasks;
 
 use std::fmt::Display;
 use std::time::Duration;
 
 use annulus::{Align, Clock, Create, FenceMode, Producer, Ring, Subscriber, Waiting, Wake, Worker};
+
+use fan::Fan;
+use many::Many;
+use tasks::Tasks;
 
 use super::{Half, Way, stamp, stamped};
 use crate::peer::number;
@@ -109,28 +117,54 @@ pub(crate) enum Rings {
     Pair(Box<Pair>),
     /// A producer, or all subscribers of its ring.
     Fan(Box<Fan>),
+    /// The producers of many rings, or their subscribers.
+    Many(Many),
+    /// A pair, for a task.
+    Tasks(Box<Tasks>),
+    /// Both ends, for two tasks of the client's; the other one's is away during a round.
+    Within(Box<Tasks>, Option<Box<Tasks>>),
 }
 
 impl Rings {
-    /// The client makes its ring and lets `peer` make the other end.
+    /// The client makes its rings and lets `peer` make the other ends.
     pub(crate) fn client(way: Way, plan: &RingPlan, peer: impl FnOnce() -> Result<()>) -> Result<Self> {
-        let to = plan.producer("client")?;
-        peer()?;
+        match way {
+            Way::Fan(_) => {
+                let fan = Fan::producer(plan)?;
+                peer().map(|()| Self::Fan(Box::new(fan)))
+            }
+            Way::Many(rings) => {
+                let many = Many::producers(plan, rings)?;
+                peer().map(|()| Self::Many(many))
+            }
+            Way::TasksWithin => {
+                let [ours, theirs] = Pair::both(plan)?;
+                Ok(Self::Within(Box::new(Tasks::new(ours)?), Some(Box::new(Tasks::new(theirs)?))))
+            }
+            _ => {
+                let to = plan.producer("client")?;
+                peer()?;
+                Self::of(way, Pair { to, from: plan.subscriber("server")? })
+            }
+        }
+    }
+
+    /// The server's ends: the client's rings are there, and all of the server's are when this returns.
+    pub(crate) fn server(way: Way, plan: &RingPlan) -> Result<Self> {
         Ok(match way {
-            Way::Fan(_) => Self::Fan(Box::new(Fan { to: Some(to), from: Vec::new() })),
-            _ => Self::Pair(Box::new(Pair { to, from: plan.subscriber("server")? })),
+            Way::Fan(readers) => Self::Fan(Box::new(Fan::subscribers(plan, readers)?)),
+            Way::Many(rings) => Self::Many(Many::subscribers(plan, rings)?),
+            _ => {
+                let from = plan.subscriber("client")?;
+                Self::of(way, Pair { from, to: plan.producer("server")? })?
+            }
         })
     }
 
-    /// The server's end: the client's ring is there, and all of the server's is when this returns.
-    pub(crate) fn server(way: Way, plan: &RingPlan) -> Result<Self> {
-        let from = || plan.subscriber("client");
+    fn of(way: Way, pair: Pair) -> Result<Self> {
         Ok(match way {
-            Way::Fan(readers) => {
-                let from = (0..readers).map(|_| from()).collect::<Result<_>>()?;
-                Self::Fan(Box::new(Fan { to: None, from }))
-            }
-            _ => Self::Pair(Box::new(Pair { from: from()?, to: plan.producer("server")? })),
+            Way::Tasks => Self::Tasks(Box::new(Tasks::new(pair)?)),
+            _ => Self::Pair(Box::new(pair)),
         })
     }
 }
@@ -141,10 +175,13 @@ pub(crate) struct Pair {
     from: Subscriber,
 }
 
-/// One ring, and in the peer a number of subscribers in one thread.
-pub(crate) struct Fan {
-    to: Option<Producer>,
-    from: Vec<Subscriber>,
+impl Pair {
+    /// Both ends, in this process.
+    fn both(plan: &RingPlan) -> Result<[Self; 2]> {
+        let (to, back) = (plan.producer("client")?, plan.producer("server")?);
+        let (there, from) = (plan.subscriber("client")?, plan.subscriber("server")?);
+        Ok([Self { to, from }, Self { to: back, from: there }])
+    }
 }
 
 #[inline(always)]
@@ -179,27 +216,5 @@ impl Half for Pair {
     #[inline(always)]
     fn recv(&mut self, body: &mut [u8]) -> Result<u64> {
         recv(&self.from, body)
-    }
-}
-
-impl Half for Fan {
-    #[inline(always)]
-    fn send(&mut self, seq: u64, body: &mut [u8]) -> Result<()> {
-        match &mut self.to {
-            Some(to) => send(to, seq, body),
-            None => Err(failed("cannot send", "this side only reads")),
-        }
-    }
-
-    /// Each subscriber takes the record and lets go of it. The first one waits, and the others find it there.
-    #[inline(always)]
-    fn recv(&mut self, body: &mut [u8]) -> Result<u64> {
-        let (mut got, mut same) = (0, true);
-        for (i, from) in self.from.iter().enumerate() {
-            let seq = recv(from, body)?;
-            same &= i == 0 || seq == got;
-            got = seq;
-        }
-        if same { Ok(got) } else { Err(failed("readers differ", got)) }
     }
 }

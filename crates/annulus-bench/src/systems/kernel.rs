@@ -17,6 +17,12 @@ impl Kernel {
     pub(super) fn new([from, to]: [OwnedFd; 2]) -> Self {
         Self { from: from.into(), to: to.into() }
     }
+
+    /// Another descriptor of what is read from: of a socket, of both.
+    pub(super) fn another(&self) -> Result<OwnedFd> {
+        let fd = self.from.try_clone();
+        fd.map(OwnedFd::from).map_err(|e| Error::io("cannot duplicate a descriptor", &e))
+    }
 }
 
 impl Half for Kernel {

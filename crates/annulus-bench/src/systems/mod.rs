@@ -3,7 +3,9 @@
 mod annulus;
 mod floor;
 mod kernel;
+mod mpsc;
 mod schemes;
+mod sockets;
 mod teams;
 
 use std::fmt;
@@ -11,12 +13,15 @@ use std::os::fd::OwnedFd;
 use std::str::FromStr;
 
 use memmap2::MmapRaw;
+use tokio::runtime::Runtime;
 
 pub(crate) use annulus::{RingPlan, Rings};
 use kernel::Kernel;
 pub(crate) use teams::Teams;
 
+use crate::loops::Client;
 use crate::plan::{Bench, System};
+use crate::tasks::{self, TaskHalf};
 use crate::{Error, Result};
 
 /// One end of a connection. Both ends know the size of the messages.
@@ -71,8 +76,20 @@ pub(crate) enum Way {
     Uds,
     /// One ring with so many readers.
     Fan(u32),
+    /// So many rings with one reader.
+    Many(u32),
     /// A system within the client's process, with so many workers.
     Team(System, u32),
+    /// A ring in each direction, awaited.
+    Tasks,
+    /// The same, between two tasks of the client's thread.
+    TasksWithin,
+    /// Channels between two tasks of the client's process; whether each has its thread.
+    Mpsc {
+        threads: bool,
+    },
+    /// The Unix sockets, awaited.
+    TokioUds,
 }
 
 /// Rounds before the floor's slots move on.
@@ -80,7 +97,7 @@ const ROUNDS_A_SPOT: usize = 6;
 /// Pauses between the looks of a patient reader: some microseconds.
 const PATIENT: u32 = 256;
 
-const WAYS: [(Way, &str); 17] = [
+const WAYS: [(Way, &str); 22] = [
     (Way::TwoLine(false), "two-line"),
     (Way::TwoLine(true), "two-line-pause"),
     (Way::OneSlot(false), "one-slot"),
@@ -98,14 +115,28 @@ const WAYS: [(Way, &str); 17] = [
     (Way::Scheme { in_band: true, line: true }, "in-band-line"),
     (Way::Pipe, "pipe"),
     (Way::Uds, "uds"),
+    (Way::Tasks, "tasks"),
+    (Way::TasksWithin, "tasks-within"),
+    (Way::Mpsc { threads: false }, "tokio-mpsc"),
+    (Way::Mpsc { threads: true }, "tokio-mpsc-threads"),
+    (Way::TokioUds, "tokio-uds"),
 ];
 
 const FAN: &str = "fan-";
+const MANY: &str = "many-";
+
+impl Way {
+    /// Whether both ends are tasks of the client's process.
+    pub(crate) fn is_within(self) -> bool {
+        matches!(self, Self::TasksWithin | Self::Mpsc { .. })
+    }
+}
 
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fan(readers) => write!(f, "{FAN}{readers}"),
+            Self::Many(rings) => write!(f, "{MANY}{rings}"),
             Self::Team(system, workers) => write!(f, "{system}-{workers}"),
             way => f.write_str(WAYS.iter().find(|(w, _)| w == way).map_or("?", |(_, word)| word)),
         }
@@ -115,8 +146,10 @@ impl fmt::Display for Way {
 impl FromStr for Way {
     type Err = Error;
     fn from_str(word: &str) -> Result<Self> {
-        if let Some(readers) = word.strip_prefix(FAN).and_then(|readers| readers.parse().ok()) {
-            return Ok(Self::Fan(readers));
+        for (prefix, way) in [(FAN, Self::Fan as fn(u32) -> Self), (MANY, Self::Many)] {
+            if let Some(number) = word.strip_prefix(prefix).and_then(|number| number.parse().ok()) {
+                return Ok(way(number));
+            }
         }
         let way = WAYS.iter().find(|(_, w)| *w == word).map(|(way, _)| *way);
         way.ok_or_else(|| Error::failed(format!("no way to carry messages is called {word}")))
@@ -128,6 +161,12 @@ pub(crate) fn ways(system: System, bench: Bench, size: usize, many: u32) -> Vec<
     match (system, bench) {
         (_, Bench::Fanout) => vec![Way::Fan(many)],
         (system, Bench::Group) => vec![Way::Team(system, many)],
+        (System::Annulus, Bench::Select) => vec![Way::Many(many)],
+        (System::Annulus, Bench::Async) => vec![Way::Tasks],
+        (System::AnnulusTasks, _) => vec![Way::TasksWithin],
+        (System::TokioMpsc, _) => vec![Way::Mpsc { threads: false }],
+        (System::TokioMpscThreads, _) => vec![Way::Mpsc { threads: true }],
+        (System::TokioUds, _) => vec![Way::TokioUds],
         (system, _) if system.is_annulus() => vec![Way::Annulus(system)],
         (System::TailPacked, _) => vec![Way::Scheme { in_band: false, line: false }],
         (System::TailLine, _) => vec![Way::Scheme { in_band: false, line: true }],
@@ -138,7 +177,7 @@ pub(crate) fn ways(system: System, bench: Bench, size: usize, many: u32) -> Vec<
         (_, Bench::PingPong) if size <= 48 => vec![Way::TwoLine(false), Way::TwoLine(true)],
         (_, Bench::PingPong) => vec![Way::OneSlot(false), Way::OneSlot(true)],
         (_, Bench::Stream) => vec![Way::Slots(false), Way::Slots(true)],
-        (_, Bench::Wake) => vec![Way::Futex],
+        (_, Bench::Wake | Bench::Select | Bench::Async) => vec![Way::Futex],
     }
 }
 
@@ -146,6 +185,8 @@ pub(crate) fn ways(system: System, bench: Bench, size: usize, many: u32) -> Vec<
 pub(crate) trait Visit {
     type Out;
     fn visit<H: Half>(self, half: &mut H) -> Result<Self::Out>;
+    /// The same for a half of a task, which `runtime` runs.
+    fn visit_task<H: TaskHalf>(self, runtime: &Runtime, half: &mut H) -> Result<Self::Out>;
 }
 
 /// All the ends that one of the two processes holds.
@@ -180,12 +221,21 @@ impl Ends {
             Way::Slots(false) => visit.visit(&mut floor::slots::<1>(floor, client, size)),
             Way::Slots(true) => visit.visit(&mut floor::slots::<PATIENT>(floor, client, size)),
             Way::Futex => visit.visit(&mut floor::futex(floor, client, spot, size)),
-            Way::Annulus(_) | Way::Fan(_) => match self.rings.iter_mut().find(|rings| rings.0 == way) {
-                Some((_, Rings::Pair(pair))) => visit.visit(&mut **pair),
-                Some((_, Rings::Fan(fan))) => visit.visit(&mut **fan),
-                None => Err(Error::failed("a round of annulus before its rings were made")),
+            Way::Annulus(_) | Way::Fan(_) | Way::Many(_) | Way::Tasks => match rings(&mut self.rings, way) {
+                Some(Rings::Pair(pair)) => visit.visit(&mut **pair),
+                Some(Rings::Fan(fan)) => visit.visit(&mut **fan),
+                Some(Rings::Many(many)) => visit.visit(&mut many.selecting()),
+                Some(Rings::Tasks(tasks)) => visit.visit_task(&tasks::runtime()?, &mut **tasks),
+                _ => Err(no_rings()),
             },
-            Way::Team(..) => Err(Error::failed("a team is within one process")),
+            Way::Team(..) | Way::TasksWithin | Way::Mpsc { .. } => {
+                Err(Error::failed("this is measured within one process"))
+            }
+            Way::TokioUds => {
+                let runtime = tasks::runtime()?;
+                let mut half = sockets::Socket::new(&runtime, &self.uds)?;
+                visit.visit_task(&runtime, &mut half)
+            }
             Way::Scheme { in_band, line } => {
                 let align = if line { 64 } else { 8 };
                 if in_band {
@@ -198,6 +248,28 @@ impl Ends {
             Way::Uds => visit.visit(&mut self.uds),
         }
     }
+
+    /// One round between two tasks of this process. One that has a thread of its own is on `cpu`.
+    pub(crate) fn alone(&mut self, way: Way, client: Client<'_>, cpu: usize) -> Result<()> {
+        match (way, rings(&mut self.rings, way)) {
+            (Way::TasksWithin, Some(Rings::Within(ours, theirs))) => {
+                let there = theirs.take().ok_or_else(no_rings)?;
+                *theirs = Some(client.dialogue(&mut **ours, there)?);
+                Ok(())
+            }
+            (Way::Mpsc { threads }, _) => mpsc::round(client, threads.then_some(cpu)),
+            _ => Err(no_rings()),
+        }
+    }
+}
+
+fn rings(rings: &mut [(Way, Rings)], way: Way) -> Option<&mut Rings> {
+    rings.iter_mut().find(|rings| rings.0 == way).map(|(_, rings)| rings)
+}
+
+#[cold]
+fn no_rings() -> Error {
+    Error::failed("a round of annulus before its rings were made")
 }
 
 #[cfg(test)]
@@ -225,7 +297,28 @@ mod tests {
             assert_eq!(word.parse::<Way>().unwrap(), way);
             assert_eq!(way.to_string(), word);
         }
-        assert_eq!("fan-8".parse::<Way>().unwrap(), Way::Fan(8));
-        assert_eq!(Way::Fan(8).to_string(), "fan-8");
+        for (way, word) in [(Way::Fan(8), "fan-8"), (Way::Many(16), "many-16")] {
+            assert_eq!(word.parse::<Way>().unwrap(), way);
+            assert_eq!(way.to_string(), word);
+        }
+    }
+
+    #[test]
+    fn no_bench_takes_a_way_of_another() {
+        let of_threads = [Way::Annulus(System::Annulus), Way::Pipe, Way::Uds];
+        let of_tasks = [Way::Tasks, Way::TasksWithin, Way::TokioUds, Way::Mpsc { threads: false }];
+        for bench in Bench::ALL {
+            for (nth, &system) in bench.knows().iter().enumerate() {
+                let ways = ways(system, bench, 64, 2);
+                let fits = |way: &Way| match bench {
+                    Bench::PingPong | Bench::Stream | Bench::Wake => !of_tasks.contains(way),
+                    Bench::Fanout => *way == Way::Fan(2),
+                    Bench::Group => *way == Way::Team(system, 2),
+                    Bench::Select => *way == [Way::Futex, Way::Many(2)][nth],
+                    Bench::Async => (nth == 0) == (*way == Way::Futex) && !of_threads.contains(way),
+                };
+                assert!(ways.iter().all(fits), "{bench} of {system}: {ways:?}");
+            }
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Groups of workers, each message to one of them: threads of one process, so that what is made for threads can be
 //! measured beside a ring.
 
-mod channel;
+pub(super) mod channel;
 mod cursor;
 mod ring;
 

@@ -51,26 +51,66 @@ fn a_group_has_a_line_for_each_system_and_number_of_workers() {
 }
 
 #[test]
+fn a_selection_has_a_line_for_each_system_and_number_of_rings() {
+    let heads = [1, 16, 128].into_iter().flat_map(|n| {
+        ["floor", "annulus"]
+            .map(|system| format!("\"{system}\",\"size\":100,\"mode\":\"park\",\"rings\":{n}"))
+    });
+    tiny("select", "100", &heads.collect::<Vec<_>>(), &[&TIMES[..], &["ratio_p50"]].concat());
+}
+
+#[test]
+fn tasks_have_a_line_for_each_system() {
+    let tasks = ["annulus", "tokio-uds", "annulus-tasks", "tokio-mpsc", "tokio-mpsc-threads"];
+    let heads = [("floor", "park")].into_iter().chain(tasks.map(|system| (system, "task")));
+    let heads = heads.map(|(system, mode)| format!("\"{system}\",\"size\":100,\"mode\":\"{mode}\""));
+    tiny("async", "100", &heads.collect::<Vec<_>>(), &[&TIMES[..], &["ratio_p50"]].concat());
+}
+
+#[test]
 fn a_system_that_a_bench_does_not_know_is_wrong_use() {
     let place = Place::new();
-    let ended = place.run(&["bench", "--quick", "--benches", "pingpong,fanout", "--systems", "annulus,pipe"]);
-    assert_eq!((ended.code, ended.text()), (Some(2), ""));
-    let what = "the bench `fanout` does not know the system `pipe`: it knows annulus";
-    assert!(ended.err.contains(what), "{}", ended.err);
+    let wrong = [
+        ("pingpong,fanout", "pipe", "the bench `fanout` does not know the system `pipe`: it knows annulus"),
+        ("group", "uds", "the bench `group` does not know the system `uds`: it knows bare-cursor, annulus, "),
+        (
+            "select",
+            "annulus-tsc",
+            "the bench `select` does not know the system `annulus-tsc`: it knows floor, ",
+        ),
+        (
+            "async",
+            "uds",
+            "the bench `async` does not know the system `uds`: it knows floor, annulus, tokio-uds, ",
+        ),
+        (
+            "wake",
+            "annulus-tasks",
+            "the bench `wake` does not know the system `annulus-tasks`: it knows floor, ",
+        ),
+    ];
+    for (benches, system, what) in wrong {
+        let ended = place.run(&["bench", "--quick", "--benches", benches, "--systems", system]);
+        assert_eq!((ended.code, ended.text()), (Some(2), ""));
+        assert!(ended.err.contains(what), "{}", ended.err);
+    }
 }
 
 #[test]
 fn a_signal_of_the_terminal_leaves_no_ring_behind() {
-    // A fan-out to one reader has one ring, and so has a group.
+    // A fan-out to one reader has one ring, and so have a group and a selection of one ring.
     let benches = [
         (Signal::INT, "pingpong", 2),
         (Signal::TERM, "pingpong", 2),
         (Signal::INT, "fanout", 1),
         (Signal::INT, "group", 1),
+        (Signal::INT, "select", 1),
+        (Signal::INT, "async", 4),
     ];
     for (signal, bench, rings) in benches {
         let place = Place::new();
-        let args = ["bench", "--rounds", "1000000", "--benches", bench, "--systems", "annulus"];
+        let systems = if bench == "async" { "annulus,annulus-tasks" } else { "annulus" };
+        let args = ["bench", "--rounds", "1000000", "--benches", bench, "--systems", systems];
         // A terminal sends it to both processes of the bench.
         let bench = Running(place.command(&args).process_group(0).spawn().unwrap());
         until(|| place.names().iter().filter(|name| !name.starts_with('.')).count() == rings);

@@ -7,10 +7,10 @@ use crate::systems::stamped;
 use crate::{Error, Result};
 
 /// Messages up to this length travel in the channel itself, longer ones in boxes of their own.
-pub(super) const SMALL: usize = 64;
+pub(in crate::systems) const SMALL: usize = 64;
 
 /// How a message travels.
-pub(super) trait Message: Send + 'static {
+pub(in crate::systems) trait Message: Send + 'static {
     fn of(body: &[u8]) -> Self;
     fn bytes(&self) -> &[u8];
 }
