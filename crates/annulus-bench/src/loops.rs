@@ -22,6 +22,9 @@ pub(crate) const UNTIMED: u32 = 32;
 const DOZE: Duration = Duration::from_micros(60);
 /// The same for one that has to look at many rings before, at most: it is found out.
 const LONGEST_DOZE: Duration = Duration::from_millis(2);
+/// How long after a burst of a fan-out the next one begins, at the soonest: about as long as 64 readers take. The pause
+/// itself makes the next burst dearer, as others use the processor and its caches meanwhile: it is to be the same for all.
+const BURST_EVERY: Duration = Duration::from_micros(500);
 
 /// What the client has of one round.
 #[derive(Debug, Default)]
@@ -142,25 +145,31 @@ impl Client<'_> {
     }
 
     /// Bursts of a chunk each, as a producer asks for room once a chunk: a sample is the sending of one. The next
-    /// begins when all readers have read it, so that no burst waits for room.
+    /// begins when all readers have read it, so that no burst waits for room. The rate is without the pause before it.
     fn fan_out<H: Half>(&mut self, half: &mut H, body: &mut [u8]) -> Result<()> {
         let clock = self.clock;
         let burst = (self.capacity / 16 / (8 + self.size).next_multiple_of(64)).max(1) as u64;
         let (first, mut seq) = (*self.seq, *self.seq);
-        let began = clock.now();
-        let end = began + clock.ticks(self.length);
-        let mut now = began;
+        let mut now = clock.now();
+        let end = now + clock.ticks(self.length);
+        let mut busy = 0;
         while now < end {
+            let began = now;
             for _ in 0..burst {
                 seq += 1;
                 half.send(seq, body)?;
             }
             let sent = clock.now();
-            self.sheet.samples.push((sent - now).min(u64::from(u32::MAX)) as u32);
+            self.sheet.samples.push((sent - began).min(u64::from(u32::MAX)) as u32);
             self.ctl.wait_for(seq);
             now = clock.now();
+            busy += now - began;
+            while now - began < clock.ticks(BURST_EVERY) {
+                spin_loop();
+                now = clock.now();
+            }
         }
-        let took = (now - began) as f64 * clock.ns_per_tick();
+        let took = busy as f64 * clock.ns_per_tick();
         half.send(STOP, body)?;
         self.sheet.of = burst;
         self.sheet.rate = (seq - first) as f64 * 1e9 / took;
