@@ -340,6 +340,7 @@ fn bursts(batch: bool) {
     while good < ROUNDS {
         settle(&ids);
         let before: Vec<_> = ids.iter().map(|&id| sleeps(id).unwrap()).collect();
+        let queued: Duration = ids.iter().map(|&id| queued(id)).sum();
         stalls.longest();
         let begin = Instant::now();
         let all = done.load(Ordering::SeqCst) + PARKED;
@@ -365,7 +366,9 @@ fn bursts(batch: bool) {
             good += 1;
             slowest = slowest.max(took);
         } else {
-            let stall = stalls.longest();
+            // Either of them: a worker that was woken and got no processor, or a machine that stood still.
+            let waited = ids.iter().map(|&id| self::queued(id)).sum::<Duration>() - queued;
+            let stall = stalls.longest().max(waited);
             assert!(
                 stall > STALL,
                 "{took:?} after {good} rounds, and the machine stood still for {stall:?} only"
@@ -393,33 +396,48 @@ fn settle(ids: &[u32]) {
     }
 }
 
+/// How long a thread has waited for a processor in all, since it was woken or lost one. See proc(5), `schedstat`.
+fn queued(id: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/self/task/{id}/schedstat")).unwrap();
+    Duration::from_nanos(stat.split_whitespace().nth(1).unwrap().parse().unwrap())
+}
+
 /// A thread that notices when it is kept from running.
 struct Stalls {
     longest: Arc<AtomicU64>,
+    /// Times that it has looked.
+    looks: Arc<AtomicU64>,
     ends: Arc<AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Stalls {
     fn watch() -> Stalls {
-        let (longest, ends) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let (says, end) = (Arc::clone(&longest), Arc::clone(&ends));
+        let (longest, looks) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let ends = Arc::new(AtomicBool::new(false));
+        let (says, counts, end) = (Arc::clone(&longest), Arc::clone(&looks), Arc::clone(&ends));
         let thread = thread::spawn(move || {
             let mut last = Instant::now();
             while !end.load(Ordering::Relaxed) {
                 // sleep: what comes on top of it is the machine's
                 thread::sleep(Duration::from_millis(1));
                 let late = last.elapsed().saturating_sub(Duration::from_millis(1));
-                says.fetch_max(late.as_micros() as u64, Ordering::Relaxed);
+                says.fetch_max(late.as_micros() as u64, Ordering::SeqCst);
+                counts.fetch_add(1, Ordering::SeqCst);
                 last = Instant::now();
             }
         });
-        Stalls { longest, ends, thread: Some(thread) }
+        Stalls { longest, looks, ends, thread: Some(thread) }
     }
 
-    /// The longest since the last call.
+    /// The longest since the last call, once the thread has run again: it may still be kept from it.
     fn longest(&self) -> Duration {
-        Duration::from_micros(self.longest.swap(0, Ordering::Relaxed))
+        let looks = self.looks.load(Ordering::SeqCst);
+        until("the machine goes on", || {
+            thread::yield_now();
+            self.looks.load(Ordering::SeqCst) > looks
+        });
+        Duration::from_micros(self.longest.swap(0, Ordering::SeqCst))
     }
 }
 
