@@ -170,6 +170,15 @@ impl Many {
         }
     }
 
+    /// Has the kernel know what was removed: no wake from now on is for that. Otherwise it does from the next wait on.
+    pub fn flush(&mut self) {
+        if let Kernel::Uring { ring, .. } = &mut self.kernel
+            && (ring.enter(None).is_err() || ring.has_queued())
+        {
+            self.fall_back();
+        }
+    }
+
     /// Waits until something comes, at most `limit`; adds the tokens to `woken` whose words have moved, or were rung. Those are removed.
     /// A [`Poke`], a signal, and nothing at all end it too.
     pub fn wait(&mut self, limit: Option<Duration>, woken: &mut Vec<u64>) {

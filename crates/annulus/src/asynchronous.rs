@@ -3,6 +3,9 @@
 //! A task waits with the [parker](crate::parker), which keeps the waker that it came with. So there is neither a thread for each
 //! task nor a loop that looks again and again, and no reactor is needed.
 
+mod jobs;
+#[cfg(feature = "tokio")]
+mod reactor;
 mod readers;
 mod senders;
 mod streams;
@@ -13,6 +16,9 @@ use std::task::{Context, Poll};
 
 use crate::error::Error;
 use crate::parker::{Parked, Seat, Waits, look_or_park};
+pub use jobs::AsyncJob;
+#[cfg(feature = "tokio")]
+pub use reactor::{TokioError, TokioPollable};
 
 /// A handle for tasks: its verbs are `async`, and wait without keeping a thread. From `into_async` of each handle; see the book,
 /// "Rings and async".
@@ -137,6 +143,7 @@ into_async!(
     [] crate::CopyingSubscriber,
     [] crate::Observer,
     [] crate::Producer,
+    [] crate::Worker,
     [T] crate::TypedSubscriber<T>,
     [T] crate::TypedCopyingSubscriber<T>,
     [T] crate::TypedObserver<T>,

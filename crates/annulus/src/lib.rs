@@ -86,7 +86,9 @@ pub use annulus_core::shape::Align;
 pub use annulus_core::writer::Who;
 
 #[cfg(feature = "async")]
-pub use asynchronous::Async;
+pub use asynchronous::{Async, AsyncJob};
+#[cfg(feature = "tokio")]
+pub use asynchronous::{TokioError, TokioPollable};
 pub use claim::Claim;
 pub use clock::Clock;
 pub use copies::Copies;

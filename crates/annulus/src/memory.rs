@@ -187,6 +187,20 @@ pub(crate) struct Memory {
     data: DataMemory,
     /// Shared with who waits at a bell of it.
     ctl: Arc<Mapping>,
+    /// Which file `ctl` is in: its device and inode.
+    object: (u64, u64),
+}
+
+/// A ring's `ctl`, for who may outlive the handle.
+#[derive(Debug, Clone)]
+pub(crate) struct Ctl(Arc<Mapping>);
+
+impl Ctl {
+    pub(crate) fn head(&self) -> &CtlHead {
+        // SAFETY: only `Memory::shared_ctl` makes one, of a mapping that begins with a `CtlHead`, page-aligned; every word of it is
+        // atomic, and any bits are a value; `self` keeps it mapped for as long as the reference lives.
+        unsafe { self.0.base().cast().as_ref() }
+    }
 }
 
 impl Memory {
@@ -209,6 +223,7 @@ impl Memory {
         let file = ctl;
         let failed = |source| Error::io("map the ring", name, source);
         let bytes = ctl_file_bytes(identity, page_size_of(file).map_err(failed)?);
+        let facts = facts_of(file).map_err(failed)?;
         let offset = if options.shared_object { identity.data_bytes() } else { 0 };
         let ctl = Mapping::plain_at(file, offset, bytes, Access::ReadWrite).map_err(failed)?;
         MapOptions { huge: HugePages::Never, ..options }.apply(name, file, bytes as u64, &ctl)?;
@@ -229,7 +244,7 @@ impl Memory {
                 records: data.view.records,
             }
         };
-        Ok(Memory { view, data, ctl: Arc::new(ctl) })
+        Ok(Memory { view, data, ctl: Arc::new(ctl), object: (facts.dev, facts.ino) })
     }
 
     /// Reads and checks the identity in `data`, then maps both.
@@ -303,6 +318,15 @@ impl Memory {
     /// A bell of this ring's, which stays mapped for who waits there.
     pub(crate) fn word_of(&self, bell: impl FnOnce(&CtlHead) -> &Bell) -> Word {
         Word::within(&self.ctl, bell(self.ctl()).futex()).expect("every bell is in ctl")
+    }
+
+    pub(crate) fn shared_ctl(&self) -> Ctl {
+        Ctl(Arc::clone(&self.ctl))
+    }
+
+    /// Which file `ctl` is in, as the kernel says: nothing that anybody could write into it. No two that are mapped have the same.
+    pub(crate) fn object(&self) -> (u64, u64) {
+        self.object
     }
 
     #[inline]

@@ -9,12 +9,18 @@
 //! ```
 //!
 //! A *line* is one doorbell of one ring, for one kind of sleeper. However many handles of a ring wait there, the process sleeps
-//! at it once, so each publication costs one call and wakes one thread. The ring's uuid says which handles those are;
-//! a ring that bears another's is woken late by that, at the end of each limit.
+//! at it once, so each publication costs one call and wakes one thread. The file that the doorbell is in says which handles those are,
+//! not what is written there, so no ring can pass for another.
 //!
 //! Race: the bell moves between the handle's last look and `park`. The handle says which bell it has seen; if the bell says
 //! something else by then, it is told to look again. If the thread still waits behind an older bell, which it is about to notice, all
 //! who wait there are woken with it.
+//!
+//! Workers of a group are woken by number: as many sleepers as there are records. The thread is one of them, whoever waits with it. So a
+//! line of theirs wakes all who wait there, and one look of any of them answers for the wake: it takes the record, or finds it
+//! taken. Where nobody looks the wake is passed on to the group's other sleepers: by the thread where it finds nobody at the line that
+//! rang, or gives the line up (it may have been woken there meanwhile); by a handle that was woken, and is given up or dropped before
+//! it has looked.
 //!
 //! The thread starts with the first handle that may wait, and ends with the last one. A forked child has none of it, and
 //! handles of its own get a parker of its own.
@@ -40,7 +46,8 @@ const NAME: &str = "annulus-parker";
 /// Which doorbell, and which of its sleepers: two handles with the same can share a sleep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
-    pub(crate) uuid: [u64; 2],
+    /// The file it is in: its device and inode.
+    pub(crate) object: (u64, u64),
     /// `None`: the producer's, which sleeps for room.
     pub(crate) bits: Option<u32>,
 }
@@ -50,6 +57,8 @@ pub(crate) struct Key {
 pub(crate) struct Line {
     pub(crate) key: Key,
     pub(crate) word: Word,
+    /// Who is woken when it rings and nobody waits there.
+    pub(crate) fellows: Option<Waker>,
 }
 
 static PARKER: PerProcess<Parker> = PerProcess::new();
@@ -89,11 +98,20 @@ impl Parker {
             table.wakes_up(many.way() == Way::IoUring, &mut wakers);
             table.rung(woken.drain(..), &mut wakers);
             table.overdue(now, &mut wakers);
+            let mut left = Vec::new();
             for change in table.changes() {
                 match change {
                     Change::Wait { token, word, seen, bits } => many.add(token, word, seen, bits),
-                    Change::Forget { token } => many.remove(token),
+                    Change::Forget { token, fellows } => {
+                        many.remove(token);
+                        left.extend(fellows);
+                    }
                 }
+            }
+            if !left.is_empty() {
+                // Not before the kernel takes no more wakes for this thread there.
+                many.flush();
+                wakers.append(&mut left);
             }
             if wakers.is_empty() {
                 let Some(limit) = table.falls_asleep(now) else { return };

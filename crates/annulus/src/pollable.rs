@@ -1,7 +1,7 @@
 //! Handles in loops around poll(2), select(2) and epoll(7).
 
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
@@ -11,7 +11,7 @@ use annulus_os::EventFd;
 use crate::error::{Error, TryCopyError, TryRecvError, TrySendError, at_home};
 use crate::parker::{Parked, Seat, Waits, look_or_park};
 use crate::producer::behind;
-use crate::{CopyingSubscriber, Observer, Producer, Received, Record, Subscriber};
+use crate::{CopyingSubscriber, Job, Observer, Producer, Received, Record, Subscriber, Worker};
 
 /// A handle with a descriptor that is readable when it is worth trying, for loops around poll(2) and its like. From
 /// `into_pollable` of each handle.
@@ -77,7 +77,7 @@ impl<H> Pollable<H> {
     }
 
     /// Has the descriptor say from now on whether there is something, if there is nothing now.
-    fn attempt<T>(&mut self, mut look: impl FnMut(&mut H) -> Option<T>) -> Option<T>
+    pub(crate) fn attempt<T>(&mut self, mut look: impl FnMut(&mut H) -> Option<T>) -> Option<T>
     where
         H: Waits,
     {
@@ -99,6 +99,12 @@ impl<H> Pollable<H> {
 impl<H> AsFd for Pollable<H> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.flag.0.as_fd()
+    }
+}
+
+impl<H> AsRawFd for Pollable<H> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }
 
@@ -131,7 +137,7 @@ macro_rules! into_pollable {
     )*};
 }
 
-into_pollable!(Subscriber, CopyingSubscriber, Observer, Producer);
+into_pollable!(Subscriber, CopyingSubscriber, Observer, Producer, Worker);
 
 impl Pollable<Subscriber> {
     /// The next record if it is there: see [`Subscriber::try_recv`].
@@ -147,6 +153,24 @@ impl Pollable<Subscriber> {
             })
             .ok_or(TryRecvError::Empty)??;
         Ok(Record::new(&self.handle, held))
+    }
+}
+
+impl Pollable<Worker> {
+    /// The next record that nobody has, if there is one: see [`Worker::try_recv`]. One that is readable was woken in place of a
+    /// fellow: call this soon, or drop it, so that another gets the record.
+    ///
+    /// # Errors
+    ///
+    /// [`TryRecvError`]; after [`Empty`](TryRecvError::Empty) the descriptor is not readable.
+    pub fn try_recv(&mut self) -> Result<Job<'_>, TryRecvError> {
+        let claimed = self
+            .attempt(|worker| match worker.try_claim() {
+                Err(TryRecvError::Empty) => None,
+                other => Some(other),
+            })
+            .ok_or(TryRecvError::Empty)??;
+        Ok(Job::new(&self.handle, claimed))
     }
 }
 

@@ -26,7 +26,9 @@ const WAITS: u32 = 64;
 ///
 /// What is waited for is listed at each call, in any order, and borrowed only during it: reading ends of any kind, and whatever has a
 /// [file descriptor](std::os::fd::AsFd). The answer is the index of one that is *ready*: it has a record, or a loss or an end to tell, and the `try_recv` that follows
-/// says which. Very seldom it says `Empty`, where nothing but what another producer had begun lay there: wait again.
+/// says which. Very seldom it says `Empty`, where nothing but what another producer had begun lay there: wait again. A
+/// [`Worker`](crate::Worker)'s says so more often: where a fellow was quicker, and once per liveness interval, when it looks for what dead fellows held. Whoever waits with one and then does not look at it keeps no record from
+/// its fellows: another of them is woken.
 /// A ring that has ended is ready for good: take it off the list.
 ///
 /// # Fairness

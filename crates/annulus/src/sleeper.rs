@@ -1,14 +1,16 @@
 //! How readers sleep, one at its own doorbell or many at once.
 
 use std::cell::Cell;
+use std::sync::Arc;
+use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
-use annulus_core::doorbell::{self, Heavy, Settled, Sleep, Slept, sleep_as_reader};
+use annulus_core::doorbell::{self, Heavy, Settled, Sleep, Slept, sleep_as_reader, wake_workers};
 use annulus_core::layout::{FenceMode, Identity, WakeBackend};
-use annulus_os::sys;
+use annulus_os::{Futex, sys};
 
 use crate::bells::ReaderBell;
-use crate::memory::Memory;
+use crate::memory::{Ctl, Memory};
 use crate::wait::FIRST_SLEEP;
 
 /// Where a reader may not sleep it naps, longer and longer.
@@ -27,6 +29,12 @@ pub(crate) trait Sleeper {
 
     /// Which sleepers of the ring it is one of.
     fn bits(&self) -> u32;
+
+    /// Who is to be woken instead of this one, should it be woken and not look. A group's workers are woken by number, as many as
+    /// there are records: one that does not look has taken the wake away from another. `None`: all of its kind are woken.
+    fn fellows(&self) -> Option<Waker> {
+        None
+    }
 
     /// The longest nap of one without a bell.
     fn longest_nap(&self) -> Duration;
@@ -145,6 +153,28 @@ impl Sleeping {
     fn forbid(&self) {
         self.heavy.set(Heavy::Never);
     }
+}
+
+/// Wakes one of a group's workers: see [`Sleeper::fellows`].
+struct Fellows {
+    ctl: Ctl,
+    group: u32,
+}
+
+impl Wake for Fellows {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // Whoever was woken in the kernel slept at a futex, so its fellows do.
+        wake_workers(self.ctl.head(), self.group, 1, &Futex);
+    }
+}
+
+/// The workers of a group, as one who is woken on behalf of another.
+pub(crate) fn fellows(memory: &Memory, group: u32) -> Waker {
+    Waker::from(Arc::new(Fellows { ctl: memory.shared_ctl(), group }))
 }
 
 /// What a sleeper of a ring pays.

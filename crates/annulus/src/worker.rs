@@ -1,17 +1,17 @@
 //! One worker of a group: the reading end that shares a ring's records with others.
 
 mod choose;
+mod sleeping;
 
 use std::cell::Cell;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use annulus_core::doorbell::{Heavy, Settled, Slept, after_release, group_bit, sleep_as_reader, when_empty};
+use annulus_core::doorbell::{after_release, group_bit, when_empty};
 use annulus_core::group::{Group, bits, bury};
 use annulus_core::ladder::{Ladder, Waiting};
-use annulus_core::layout::Slot;
 use annulus_core::worker::{Claimed, Found, Worker as Core, leave};
-use annulus_os::{Birth, LockFile, sys};
+use annulus_os::{Birth, LockFile};
 
 use crate::bells::{ReaderBell, RoomBell};
 use crate::clock::Timekeeper;
@@ -22,12 +22,9 @@ use crate::job::Job;
 use crate::life::{Life, Rate, SlotBytes};
 use crate::memory::Memory;
 use crate::registry::Name;
-use crate::sleeper::heavy_of;
-use crate::wait::{FIRST_SLEEP, Waiter, wait};
+use crate::sleeper::{Sleeper, Sleeping, heavy_of};
+use crate::wait::{Waiter, wait};
 
-/// Where a worker may not sleep it naps, longer and longer.
-const NAP_FIRST: Duration = Duration::from_micros(50);
-const NAP_LONGEST: Duration = Duration::from_millis(1);
 /// Polls that found nothing, and claims that found something, between two looks at the clock.
 const POLLS: u32 = 64;
 
@@ -75,8 +72,7 @@ pub struct Worker {
     prefix: usize,
     keeper: Timekeeper,
     waiting: Cell<Waiting>,
-    heavy: Cell<Heavy>,
-    settled: Cell<Settled>,
+    sleeping: Sleeping,
     life: Life,
     /// How often it looks for fellows that are dead.
     burying: Rate,
@@ -125,8 +121,7 @@ impl Worker {
             prefix: identity.shape.prefix() as usize,
             keeper,
             waiting: Cell::new(waiting),
-            heavy: Cell::new(heavy_of(&identity)),
-            settled: Cell::default(),
+            sleeping: Sleeping::new(heavy_of(&identity)),
             burying: Rate::new(life.interval()),
             life,
             polls: Cell::new(0),
@@ -167,9 +162,15 @@ impl Worker {
     /// calls and a liveness interval.
     #[inline]
     pub fn try_recv(&self) -> Result<Job<'_>, TryRecvError> {
+        self.try_claim().map(|claimed| Job::new(self, claimed))
+    }
+
+    /// The same, for who makes the [`Job`] of it at once.
+    #[inline]
+    pub(crate) fn try_claim(&self) -> Result<Claimed, TryRecvError> {
         at_home(self.birth)?;
         match self.claim() {
-            Found::Record(claimed) => Ok(Job::new(self, claimed)),
+            Found::Record(claimed) => Ok(claimed),
             Found::Damaged(_) => Err(TryRecvError::Ended(RecvError::Corrupt)),
             Found::Empty | Found::Full => {
                 Err(self.poll_end().map_or(TryRecvError::Empty, TryRecvError::Ended))
@@ -333,10 +334,6 @@ impl Worker {
         self.memory.shared().group(self.number).expect("the identity says how many there are")
     }
 
-    fn slot(&self) -> &Slot {
-        &self.memory.slots()[self.slot as usize]
-    }
-
     #[inline]
     fn claim(&self) -> Found {
         let claims = self.claims.get().wrapping_add(1);
@@ -414,7 +411,7 @@ impl Worker {
     }
 
     /// Whether a worker about to sleep should not.
-    fn has_news(&self) -> bool {
+    fn may_not_sleep(&self) -> bool {
         let (shared, group) = (self.memory.shared(), self.group());
         // A ring that has ended is no news as long as records may come back.
         self.core.last_look(shared, group) || shared.producer.epoch.look() != self.life.epoch()
@@ -422,30 +419,11 @@ impl Worker {
 
     #[cold]
     fn recv_slow(&self, deadline: Option<Instant>) -> Result<Job<'_>, RecvTimeoutError> {
-        let mut waiter = Awaiting { worker: self, nap: NAP_FIRST };
+        self.sleeping.begin();
+        let mut waiter = Awaiting { worker: self };
         match wait(&mut waiter, Ladder::new(self.waiting.get()), deadline) {
             Some(got) => got.map_err(RecvTimeoutError::Ended),
             None => Err(RecvTimeoutError::TimedOut),
-        }
-    }
-
-    /// Sleeps, as one of those that these bits wake, unless there is news.
-    fn park(&self, bits: u32, timeout: Duration, nap: &mut Duration, has_news: impl FnMut() -> bool) {
-        let ctl = self.memory.ctl();
-        let bell = ReaderBell::at(&self.memory, self.slot);
-        let limits = [FIRST_SLEEP, timeout].map(Some);
-        let mut settled = self.settled.get();
-        let slept = sleep_as_reader(ctl, bits, self.heavy.get(), &bell, &mut settled, limits, has_news);
-        self.settled.set(settled);
-        match slept {
-            Slept::Woken => self.slot().sleeps.count(1),
-            Slept::Ready => {}
-            Slept::Forbidden => {
-                // For good: each further try would declare a sleeper that does not sleep.
-                self.heavy.set(Heavy::Never);
-                sys::nap(timeout.min(*nap));
-                *nap = (*nap * 2).min(NAP_LONGEST);
-            }
         }
     }
 }
@@ -453,7 +431,6 @@ impl Worker {
 /// A worker that waits.
 struct Awaiting<'a> {
     worker: &'a Worker,
-    nap: Duration,
 }
 
 impl<'a> Waiter for Awaiting<'a> {
@@ -469,7 +446,7 @@ impl<'a> Waiter for Awaiting<'a> {
     }
 
     fn ring(&mut self) {
-        when_empty(self.worker.memory.ctl(), &RoomBell::of(&self.worker.memory));
+        self.worker.ring();
     }
 
     fn end(&mut self, now: Instant) -> Option<Self::Got> {
@@ -477,12 +454,12 @@ impl<'a> Waiter for Awaiting<'a> {
     }
 
     fn patience(&self, now: Instant) -> Duration {
-        self.worker.life.patience(now).min(self.worker.burying.left(now))
+        Sleeper::patience(self.worker, now)
     }
 
     fn park(&mut self, left: Duration) {
-        let worker = self.worker;
-        worker.park(group_bit(worker.number), left, &mut self.nap, || worker.has_news());
+        let Worker { memory, slot, number, sleeping, .. } = self.worker;
+        sleeping.park((memory, *slot), group_bit(*number), left, || self.worker.may_not_sleep());
     }
 }
 

@@ -14,7 +14,7 @@ use crate::payload::as_bytes;
 use crate::{Payload, Producer, TypedProducer};
 
 /// Sends if there is room now.
-fn sent(producer: &mut Producer, payload: &[u8]) -> Option<Result<(), SendError>> {
+pub(super) fn sent(producer: &mut Producer, payload: &[u8]) -> Option<Result<(), SendError>> {
     if let Err(forked) = at_home(producer.birth) {
         return Some(Err(forked.into()));
     }

@@ -31,6 +31,8 @@ pub(crate) enum Parked {
 pub(crate) struct Seat {
     parker: &'static Parker,
     id: u64,
+    /// Who is woken if this one was, and does not look.
+    fellows: Option<Waker>,
     /// Whether it may be on the parker's lists.
     parked: Cell<bool>,
     /// The sleep that stands for this handle, and since when.
@@ -52,10 +54,11 @@ impl Seat {
     pub(crate) fn of_reader(reader: &dyn Sleeper) -> Result<Seat, Error> {
         let bits = Some(reader.bits());
         let line = reader.bell().map(|memory| Line {
-            key: Key { uuid: memory.identity().uuid, bits },
+            key: Key { object: memory.object(), bits },
             word: memory.word_of(|ctl| &ctl.rings),
+            fellows: reader.fellows(),
         });
-        Seat::attach(line.as_ref())
+        Seat::attach(line)
     }
 
     /// A producer's.
@@ -64,19 +67,20 @@ impl Seat {
     ///
     /// If no thread can be started.
     pub(crate) fn of_producer(memory: &Memory) -> Result<Seat, Error> {
-        Seat::attach(Some(&Line {
-            key: Key { uuid: memory.identity().uuid, bits: None },
+        Seat::attach(Some(Line {
+            key: Key { object: memory.object(), bits: None },
             word: memory.word_of(|ctl| &ctl.room),
+            fellows: None,
         }))
     }
 
-    fn attach(line: Option<&Line>) -> Result<Seat, Error> {
+    fn attach(line: Option<Line>) -> Result<Seat, Error> {
         let failed = |source: io::Error| Error::step("start the thread that waits for others", source);
         fork::watch().map_err(failed)?;
         let parker = PARKER.get();
         // Started under the lock: nobody else relies on a thread that could not be.
         let mut table = parker.table();
-        let (id, start) = table.attach(line);
+        let (id, start) = table.attach(line.as_ref());
         if start && let Err(source) = spawn(NAME, || parker.run()) {
             table.no_thread(id);
             return Err(failed(source));
@@ -85,6 +89,7 @@ impl Seat {
         Ok(Seat {
             parker,
             id,
+            fellows: line.and_then(|line| line.fellows),
             parked: Cell::new(false),
             asleep: Cell::default(),
             settled: Cell::default(),
@@ -147,9 +152,25 @@ impl Seat {
 
     /// It waits no longer: there was something, or nobody wants it any more.
     pub(crate) fn leave(&self) {
-        if self.parked.replace(false) && self.birth.is_here() {
-            drop(self.parker.change(|table| table.unpark(self.id)));
+        self.unpark();
+    }
+
+    /// The same, of one that may have been woken and has not looked since.
+    pub(crate) fn give_up(&self, reader: &dyn Sleeper) {
+        // Where there is nothing any more, somebody has looked: two that gave up in turn would wake each other for ever.
+        if self.unpark() && reader.has_news() {
+            self.pass_on();
         }
+    }
+
+    /// Says whether it was woken.
+    fn unpark(&self) -> bool {
+        let parked = self.parked.replace(false) && self.birth.is_here();
+        parked && self.parker.change(|table| table.unpark(self.id)).is_none()
+    }
+
+    fn pass_on(&self) {
+        self.fellows.iter().for_each(Waker::wake_by_ref);
     }
 
     /// There was something.
@@ -189,7 +210,10 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         if self.birth.is_this_process() {
-            drop(self.parker.change(|table| table.detach(self.id)));
+            let waker = self.parker.change(|table| table.detach(self.id));
+            if self.parked.get() && waker.is_none() {
+                self.pass_on();
+            }
         }
     }
 }

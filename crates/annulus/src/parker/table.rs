@@ -13,8 +13,8 @@ const LONGEST: Duration = Duration::from_secs(3600);
 pub(super) enum Change {
     /// Wait at a word too.
     Wait { token: u64, word: Word, seen: u32, bits: u32 },
-    /// Wait no longer with that token.
-    Forget { token: u64 },
+    /// Wait no longer with that token; then wake those, who may have been meant.
+    Forget { token: u64, fellows: Option<Waker> },
 }
 
 /// Why somebody was not parked.
@@ -66,6 +66,7 @@ struct Parked {
 #[derive(Debug)]
 struct Waited {
     word: Word,
+    fellows: Option<Waker>,
     handles: usize,
     waiting: BTreeSet<u64>,
     /// Under which the thread waits, and behind which bell.
@@ -77,8 +78,13 @@ impl Table {
     pub(super) fn attach(&mut self, line: Option<&Line>) -> (u64, bool) {
         let id = self.number();
         if let Some(line) = line {
-            let fresh =
-                || Waited { word: line.word.clone(), handles: 0, waiting: BTreeSet::new(), token: None };
+            let fresh = || Waited {
+                word: line.word.clone(),
+                fellows: line.fellows.clone(),
+                handles: 0,
+                waiting: BTreeSet::new(),
+                token: None,
+            };
             self.lines.entry(line.key).or_insert_with(fresh).handles += 1;
         }
         self.seats.insert(id, Seated { line: line.map(|line| line.key), parked: None });
@@ -107,10 +113,9 @@ impl Table {
         {
             line.handles -= 1;
             if line.handles == 0 {
-                let token = line.token;
-                self.lines.remove(&key);
-                if let Some((token, _)) = token {
-                    self.forget(token);
+                let gone = self.lines.remove(&key);
+                if let Some(Waited { token: Some((token, _)), fellows, .. }) = gone {
+                    self.forget(token, fellows);
                 }
             }
         }
@@ -167,7 +172,8 @@ impl Table {
                 let waiting = take(&mut line.waiting);
                 line.token = None;
                 stale.extend(waiting.into_iter().filter_map(|id| self.unpark(id)));
-                self.forget(token);
+                // Whoever parks now has looked behind that bell, and so answers for its wake.
+                self.forget(token, None);
             }
             None => {}
         }
@@ -222,6 +228,9 @@ impl Table {
             };
             line.token = None;
             let waiting = take(&mut line.waiting);
+            if waiting.is_empty() {
+                wakers.extend(line.fellows.clone());
+            }
             wakers.extend(waiting.into_iter().filter_map(|id| self.unpark(id)));
         }
     }
@@ -256,9 +265,9 @@ impl Table {
         Some(until.map(|until| until.saturating_duration_since(now)))
     }
 
-    fn forget(&mut self, token: u64) {
+    fn forget(&mut self, token: u64, fellows: Option<Waker>) {
         self.tokens.remove(&token);
-        self.changes.push(Change::Forget { token });
+        self.changes.push(Change::Forget { token, fellows });
     }
 
     /// One that was not used before.

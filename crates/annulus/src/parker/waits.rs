@@ -7,7 +7,7 @@ use crate::copier::Copier;
 use crate::error::Error;
 use crate::{
     CopyingSubscriber, Observer, Producer, Subscriber, TypedCopyingSubscriber, TypedObserver, TypedProducer,
-    TypedSubscriber,
+    TypedSubscriber, Worker,
 };
 
 /// Looks in a row before others get their turn.
@@ -25,7 +25,7 @@ pub(crate) trait Waits {
     /// Waits, after a look that found nothing.
     fn park(&mut self, seat: &Seat, waker: &Waker) -> Parked;
 
-    /// Waits no longer.
+    /// Waits no longer, having looked or not.
     fn leave(&mut self, seat: &Seat);
 }
 
@@ -49,33 +49,25 @@ pub(crate) fn look_or_park<H: Waits, T>(
     Err(Parked::LookAgain)
 }
 
-impl Waits for Subscriber {
-    fn seat(&self) -> Result<Seat, Error> {
-        Seat::of_reader(self)
-    }
+macro_rules! reader {
+    ($($reader:ty),* $(,)?) => {$(
+        impl Waits for $reader {
+            fn seat(&self) -> Result<Seat, Error> {
+                Seat::of_reader(self)
+            }
 
-    fn park(&mut self, seat: &Seat, waker: &Waker) -> Parked {
-        seat.park_reader(self, waker)
-    }
+            fn park(&mut self, seat: &Seat, waker: &Waker) -> Parked {
+                seat.park_reader(self, waker)
+            }
 
-    fn leave(&mut self, seat: &Seat) {
-        seat.leave();
-    }
+            fn leave(&mut self, seat: &Seat) {
+                seat.give_up(self);
+            }
+        }
+    )*};
 }
 
-impl Waits for Copier {
-    fn seat(&self) -> Result<Seat, Error> {
-        Seat::of_reader(self)
-    }
-
-    fn park(&mut self, seat: &Seat, waker: &Waker) -> Parked {
-        seat.park_reader(self, waker)
-    }
-
-    fn leave(&mut self, seat: &Seat) {
-        seat.leave();
-    }
-}
+reader!(Subscriber, Copier, Worker);
 
 impl Waits for Producer {
     fn seat(&self) -> Result<Seat, Error> {

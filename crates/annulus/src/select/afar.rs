@@ -49,7 +49,6 @@ impl Afar {
         files: &[BorrowedFd<'_>],
         left: Duration,
     ) -> Result<(), Error> {
-        let who = |&(ring, memory): &(&dyn Sleeper, &Memory)| (ring.key(), memory.identity().uuid);
         if self.seats.len() > rings.len() {
             let mut before = std::mem::take(&mut self.seats);
             self.seats = rings.iter().filter_map(|ring| before.remove_entry(&who(ring))).collect();
@@ -62,12 +61,28 @@ impl Afar {
                 Entry::Vacant(place) => place.insert(Seat::of_reader(ring.0)?),
             };
             if seat.park_reader(ring.0, &self.waker) == Parked::LookAgain {
+                self.give_up(rings);
                 return Ok(());
             }
         }
         let all: Vec<BorrowedFd<'_>> = files.iter().copied().chain([self.flag.0.as_fd()]).collect();
-        poll::wait_readable(&all, Some(left)).map_err(|source| Error::step("wait for descriptors", source))
+        let waited = poll::wait_readable(&all, Some(left));
+        self.give_up(rings);
+        waited.map_err(|source| Error::step("wait for descriptors", source))
     }
+
+    /// The places of a group's workers wait only while somebody does who looks; nobody knows when the caller does.
+    fn give_up(&self, rings: &[(&dyn Sleeper, &Memory)]) {
+        for ring in rings.iter().filter(|(ring, _)| ring.fellows().is_some()) {
+            if let Some(seat) = self.seats.get(&who(ring)) {
+                seat.give_up(ring.0);
+            }
+        }
+    }
+}
+
+fn who(&(ring, memory): &(&dyn Sleeper, &Memory)) -> Who {
+    (ring.key(), memory.identity().uuid)
 }
 
 impl fmt::Debug for Afar {

@@ -1,6 +1,7 @@
 //! Sleeping at the doorbells of several rings.
 
 use std::os::fd::BorrowedFd;
+use std::task::Waker;
 use std::time::Duration;
 
 use annulus_core::doorbell::{ANYONE, Park, Sleep};
@@ -122,5 +123,9 @@ fn sleep_at(ring: &dyn Sleeper, memory: &Memory, left: Duration) {
     if let Ok(sleep) = ring.go_to_sleep(0, left) {
         let passed = Futex.wait(memory.ctl().rings.futex(), sleep.seen, ring.bits(), sleep.limit);
         ring.slept(sleep, passed);
+        // Nobody knows when the caller looks.
+        if ring.has_news() {
+            ring.fellows().iter().for_each(Waker::wake_by_ref);
+        }
     }
 }

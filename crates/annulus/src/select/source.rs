@@ -3,8 +3,8 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use crate::sleeper::Sleeper;
-use crate::typed::{TypedCopyingSubscriber, TypedObserver, TypedSubscriber};
-use crate::{CopyingSubscriber, Observer, Payload, Subscriber};
+use crate::typed::{TypedCopyingSubscriber, TypedObserver, TypedSubscriber, TypedWorker};
+use crate::{CopyingSubscriber, Observer, Payload, Subscriber, Worker};
 
 /// Something that a [`Select`](crate::Select) waits for: the reading end of a ring, or a file descriptor. From
 /// [`Selectable::as_source`].
@@ -55,6 +55,12 @@ impl Selectable for Subscriber {
     }
 }
 
+impl Selectable for Worker {
+    fn as_source(&self) -> Source<'_> {
+        Source(Kind::Ring(self))
+    }
+}
+
 impl<T: Payload> Selectable for TypedSubscriber<T> {
     fn as_source(&self) -> Source<'_> {
         let kind = if self.is_stuck() { Kind::Ended } else { Kind::Ring };
@@ -73,7 +79,7 @@ macro_rules! as_inner {
     )*};
 }
 
-as_inner!([] CopyingSubscriber, [] Observer, [T] TypedCopyingSubscriber<T>, [T] TypedObserver<T>);
+as_inner!([] CopyingSubscriber, [] Observer, [T] TypedCopyingSubscriber<T>, [T] TypedObserver<T>, [T] TypedWorker<T>);
 
 impl<'a> Source<'a> {
     /// Who it is, in whatever order and place: no two that are alive have the same.

@@ -37,6 +37,12 @@ pub struct TypedWorker<T> {
     payload: PhantomData<fn() -> T>,
 }
 
+impl<T> TypedWorker<T> {
+    pub(crate) fn inner(&self) -> &Worker {
+        &self.worker
+    }
+}
+
 impl<T: Payload> TypedWorker<T> {
     pub(crate) fn new(worker: Worker) -> TypedWorker<T> {
         TypedWorker { worker, payload: PhantomData }

@@ -16,7 +16,7 @@ use annulus_core::layout::RingState;
 use annulus_core::memory::Memory;
 use annulus_core::worker::{Found, Wanted};
 
-use super::{NAP_FIRST, Worker};
+use super::Worker;
 use crate::bells::{ReaderBell, RoomBell};
 use crate::error::{RecvError, TryRecvError, at_home};
 use crate::job::Job;
@@ -53,8 +53,8 @@ impl Worker {
     /// ```
     pub fn claim_where(&self, wanted: impl FnMut(&[u8]) -> bool) -> Result<Job<'_>, RecvError> {
         at_home(self.birth)?;
-        let mut chooser =
-            Chooser { worker: self, wanted, nap: NAP_FIRST, searched: None, is_full: false, slept: false };
+        self.sleeping.begin();
+        let mut chooser = Chooser { worker: self, wanted, searched: None, is_full: false, slept: false };
         wait(&mut chooser, Ladder::new(self.waiting.get()), None)
             .expect("a wait without a deadline does not end by it")
     }
@@ -127,7 +127,6 @@ impl Worker {
 struct Chooser<'a, F> {
     worker: &'a Worker,
     wanted: F,
-    nap: Duration,
     /// What the last search that found nothing has covered.
     searched: Option<Extent>,
     /// Whether that met a record that waits for another to be done.
@@ -192,7 +191,8 @@ impl<'a, F: FnMut(&[u8]) -> bool> Waiter for Chooser<'a, F> {
             }
             searched != Some(worker.extent()) || worker.core.ended_for_chooser(shared, group).is_some()
         };
-        worker.park(group_bit(worker.number) | ANYONE, left, &mut self.nap, has_news);
+        let seat = (&worker.memory, worker.slot);
+        worker.sleeping.park(seat, group_bit(worker.number) | ANYONE, left, has_news);
         self.slept = true;
     }
 }

@@ -6,8 +6,11 @@ mod support;
 
 mod cancel;
 mod death;
+mod forged;
 mod fork;
+mod groups;
 mod many;
+mod reactor;
 mod refused;
 mod roles;
 mod rooms;

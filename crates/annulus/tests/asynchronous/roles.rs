@@ -67,6 +67,7 @@ fn role() {
             }
         }
         "fork" => crate::fork::with_both(dir),
+        work if work.starts_with("work-") => crate::groups::work(dir, &work["work-".len()..]),
         refused if refused.starts_with("refused-") => crate::refused::run(refused, dir),
         other => panic!("no role {other}"),
     }

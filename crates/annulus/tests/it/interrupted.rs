@@ -1,11 +1,12 @@
 //! Signals that come while somebody waits: neither an error, nor an end, nor the peer's death.
 #![allow(unsafe_code)]
 
+use std::os::unix::net::UnixStream;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use annulus::Waiting;
+use annulus::{Select, SelectError, Selectable, Waiting};
 
 use crate::support::{Dir, in_time, thread_id, until};
 
@@ -96,6 +97,28 @@ fn a_storm_of_signals_ends_no_wait() {
     });
 }
 
+/// Case 28: nor the waits for several: rings by one call, and rings beside a descriptor, where the library's thread sleeps for them.
+#[test]
+fn a_storm_of_signals_ends_no_select() {
+    in_time(|| {
+        install();
+        for waiting in [Waiting::park_after(0), Waiting::default()] {
+            let dir = Dir::new();
+            let create = |name| dir.create(name).capacity(4096).liveness(NEVER).producer().unwrap();
+            let (mut tx, _quiet) = (create("r"), create("quiet"));
+            let [rx, quiet] = ["r", "quiet"].map(|name| dir.open(name).subscribe().unwrap());
+            let (never, _never) = UnixStream::pair().unwrap();
+            let mut select = Select::new();
+            select.set_waiting(waiting);
+            let lists: [&[&dyn Selectable]; 3] = [&[&rx], &[&rx, &quiet], &[&rx, &quiet, &never]];
+            for list in lists {
+                stormed(|| assert_eq!(select.wait(list), Ok(0)), || tx.send(b"one").unwrap());
+                assert_eq!(&*rx.try_recv().unwrap(), b"one");
+            }
+        }
+    });
+}
+
 /// Case 28: and those that nothing ends but their limit: not before it, and not never, as a wait begun anew at each
 /// signal would.
 #[test]
@@ -125,6 +148,15 @@ fn a_storm_of_signals_moves_no_limit() {
         limited(&mut || rx.recv_timeout(BRIEF).is_err());
         limited(&mut || copying.recv_timeout(&mut [0; 8], BRIEF).is_err());
         limited(&mut || observer.recv_timeout(&mut [0; 8], BRIEF).is_err());
+        let (never, _never) = UnixStream::pair().unwrap();
+        let other = open().subscribe().unwrap();
+        let mut select = Select::new();
+        select.set_waiting(Waiting::park_after(0));
+        let lists: [&[&dyn Selectable]; 3] = [&[&rx, &other], &[&rx, &never], &[&never]];
+        for list in lists {
+            limited(&mut || select.wait_timeout(list, BRIEF) == Err(SelectError::TimedOut));
+        }
+        drop(other);
         limited(&mut || dir.open("none").wait(BRIEF).is_err());
         limited(&mut || tx.wait_for_subscribers_timeout(3, BRIEF).is_err());
         while tx.try_send(&[1; 100]).is_ok() {}
