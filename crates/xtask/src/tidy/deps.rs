@@ -31,6 +31,7 @@ const PLACES: [Place; 6] = [
             "annulus-os",
             "futures-core",
             "futures-sink",
+            "tokio",
             "shared_memory",
             "zerocopy",
         ]),
