@@ -128,6 +128,13 @@ impl<'a> Group<'a> {
                 near = near.wrapping_add(1);
             }
             if end == floor {
+                // Another may have moved it meanwhile, up to what this one has done, and the producer have written there. Nobody
+                // is left then to move it on. (The licence does not order the floor, which may be seen a moment later.)
+                let is_past = view.producer.licence.validate() > floor.saturating_add(shape.capacity());
+                if is_past || self.head.floor.look() != floor {
+                    crate::sync::relax();
+                    continue;
+                }
                 return None;
             }
             if self.head.floor.advance(floor, end) {

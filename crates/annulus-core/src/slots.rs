@@ -103,10 +103,12 @@ pub fn reap<M: Memory>(shared: &Shared<'_, M>, writer: &Writer, full: Full, lock
             continue;
         }
         if matches!(locks.try_lock(i), Ok(true)) {
-            // Under the lock the slot is nobody's, whatever its words say, and stays so until it is unlocked. (A worker's has no
-            // cursor, and is not in the way.)
-            slot.vacate();
-            freed += 1;
+            // Under the lock the slot is nobody's, whatever its words say, and stays so until it is unlocked. Another may have had
+            // it since the look: a dead worker's, which has no cursor, is left to those who give back what it holds.
+            if slot.cursor.look() == cursor {
+                slot.vacate();
+                freed += 1;
+            }
             locks.unlock(i);
         }
     }

@@ -82,8 +82,8 @@ pub struct Search {
     wanted: Wanted,
     /// Where it ends, if it has an end before that of what is published.
     end: u64,
-    /// Whether it has met a record that waits for another to be done.
-    waits: bool,
+    /// Records met that wait for another to be done.
+    waiting: u64,
 }
 
 /// How a record stands for one who meets it.
@@ -367,7 +367,7 @@ impl Worker {
         let at = group.spot(&self.shape, &shared.view())?;
         // What was never delivered lies ahead of every worker's place.
         let end = if wanted == Wanted::Returned { self.position.get() } else { u64::MAX };
-        Ok(Search { at, wanted, end, waits: false })
+        Ok(Search { at, wanted, end, waiting: 0 })
     }
 
     /// Done with a record: its space goes back once all before it are done. Says how the floor moved, if it was this that moved
@@ -477,9 +477,9 @@ impl Worker {
 pub struct NotOurs;
 
 impl Search {
-    /// Whether it has met a record whose claim word is an older one's, which is not done.
-    pub fn met_full(&self) -> bool {
-        self.waits
+    /// How many records it has met whose claim word is an older one's, which is not done.
+    pub fn waiting(&self) -> u64 {
+        self.waiting
     }
 
     /// The next record that is wanted, or `None` at the end.
@@ -508,7 +508,7 @@ impl Search {
                 Standing::Damaged(what) => return Err(what),
             };
             self.at = Spot { position: worker.behind(held), sequence: held.sequence.wrapping_add(1) };
-            self.waits |= matches!(standing, Standing::Waits(_));
+            self.waiting += u64::from(matches!(standing, Standing::Waits(_)));
             match (standing, self.wanted) {
                 (Standing::Free(candidate), Wanted::Free) => return Ok(Some(candidate)),
                 (Standing::Free(candidate), Wanted::Returned) if candidate.claim.is_of(held.sequence) => {

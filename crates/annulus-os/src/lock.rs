@@ -94,6 +94,19 @@ pub fn is_write_locked(file: &File, byte: u64) -> io::Result<bool> {
     Ok(i32::from(lock.l_type) == libc::F_WRLCK)
 }
 
+/// Whether some *other* description holds any lock of `byte`: a write lock, or a read lock. Our own locks are not seen. May be
+/// stale by the time you look.
+///
+/// # Errors
+///
+/// `InvalidInput` for a byte out of range.
+pub fn is_locked(file: &File, byte: u64) -> io::Result<bool> {
+    // "Could I have a write lock?"
+    let mut lock = request(libc::F_WRLCK, byte)?;
+    control(file, libc::F_OFD_GETLK, &mut lock)?;
+    Ok(i32::from(lock.l_type) != libc::F_UNLCK)
+}
+
 /// Whether a failure of the above says that there are no such locks here at all: in a kernel before Linux 3.15 or one
 /// that is made up (as gVisor's), on some file systems, or in a sandbox.
 #[must_use]

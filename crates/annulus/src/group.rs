@@ -103,8 +103,8 @@ impl Open {
     ///
     /// Whoever joins first makes the group, which begins with the next record unless [`start`](Open::start) says otherwise; from
     /// then on no record is missed. The last worker that leaves ends it, unless it is [durable](Group::durable). If all die, what
-    /// they have not done waits for the next worker that joins, until a full ring's producer or another group needs its
-    /// place. Records are borrowed in place, with the trust that [`subscribe`](Open::subscribe) needs.
+    /// they have not done waits for the next worker that joins, until a producer is blocked by it (a full ring,
+    /// or [`send_acked`](crate::Producer::send_acked)) or another group needs its place. Records are borrowed in place, with the trust that [`subscribe`](Open::subscribe) needs.
     ///
     /// # Errors
     ///
@@ -237,7 +237,8 @@ impl Wish {
     fn begin(&self, ring: &str, seat: &Seat, start: Start) -> Result<u32, Error> {
         let (memory, locks) = (&seat.memory, GroupBytes(&seat.ctl));
         let shared = memory.shared();
-        for takes in [GroupPhase::Free, GroupPhase::Active] {
+        // Twice over all in the end: who holds a lock for a moment, to look whether there are workers, must not cost a place.
+        for takes in [GroupPhase::Free, GroupPhase::Active, GroupPhase::Free, GroupPhase::Active] {
             for (number, group) in shared.all_groups() {
                 if group.phase() != Some(takes) || !locks.try_own(number) {
                     continue;
@@ -306,6 +307,12 @@ impl GroupBytes<'_> {
     /// Takes a group's lock as its workers have it. `false`: somebody has it alone.
     fn share(&self, group: u32) -> io::Result<bool> {
         lock::try_lock_shared(self.0, lock_byte::GROUPS + u64::from(group))
+    }
+
+    /// Whether nobody has a group's lock, without taking it.
+    pub(crate) fn is_free(&self, group: u32) -> bool {
+        let locked = self.0.file().and_then(|ctl| lock::is_locked(ctl, lock_byte::GROUPS + u64::from(group)));
+        !locked.unwrap_or(true)
     }
 }
 

@@ -16,7 +16,7 @@
 
 use std::path::PathBuf;
 
-use annulus_core::doorbell::{leave, wake_workers, when_empty};
+use annulus_core::doorbell::{leave, when_empty};
 use annulus_core::group::GroupLocks;
 use annulus_core::layout::{GroupPhase, Identity, Options};
 use annulus_os::{Access as OsAccess, Kind, LockFile, sys};
@@ -476,8 +476,8 @@ impl Visit<'_> {
                     if let Some(number) = slot.group.glance().checked_sub(1)
                         && let Some(group) = shared.group(number)
                     {
-                        let returned = group.give_back_all(i).max(1);
-                        wake_workers(shared.ctl, number, returned, &ReaderBell::of(&memory));
+                        let returned = group.give_back_all(i);
+                        group.wake_for_returned(shared.ctl, number, returned, &ReaderBell::of(&memory));
                     }
                     // The producer may have waited for its cursor.
                     leave(memory.ctl(), slot, &RoomBell::of(&memory));
@@ -498,17 +498,19 @@ impl Visit<'_> {
         let locks = GroupBytes(ctl);
         for (number, group) in memory.shared().all_groups() {
             let is_active = || group.phase() == Some(GroupPhase::Active);
-            // Whoever leaves ends the group before its share of the lock goes; asked for and given back, in a dry run too.
-            if !is_active() || !locks.try_own(number) {
+            // Whoever leaves ends the group before its share of the lock goes. A dry run only asks.
+            if !is_active() || !(if self.apply { locks.try_own(number) } else { locks.is_free(number) }) {
                 continue;
             }
             let is_dead = is_active();
-            if is_dead && self.apply {
-                group.end();
-                // The producer may have waited for its floor.
-                when_empty(memory.ctl(), &RoomBell::of(memory));
+            if self.apply {
+                if is_dead {
+                    group.end();
+                    // The producer may have waited for its floor.
+                    when_empty(memory.ctl(), &RoomBell::of(memory));
+                }
+                locks.unlock(number);
             }
-            locks.unlock(number);
             if is_dead {
                 let fate = if self.apply { Fate::Removed } else { Fate::Removable };
                 let path = format!("{name}/group {}", group_name(group));

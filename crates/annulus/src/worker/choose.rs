@@ -54,7 +54,7 @@ impl Worker {
     pub fn claim_where(&self, wanted: impl FnMut(&[u8]) -> bool) -> Result<Job<'_>, RecvError> {
         at_home(self.birth)?;
         self.sleeping.begin();
-        let mut chooser = Chooser { worker: self, wanted, searched: None, is_full: false, slept: false };
+        let mut chooser = Chooser { worker: self, wanted, searched: None, waiting: 0, slept: false };
         wait(&mut chooser, Ladder::new(self.waiting.get()), None)
             .expect("a wait without a deadline does not end by it")
     }
@@ -74,7 +74,7 @@ impl Worker {
                 let end = self.choosers_end(Instant::now());
                 // What came meanwhile may be wanted.
                 match end.filter(|_| before == self.extent()) {
-                    Some(end) => Err(TryRecvError::Ended(end)),
+                    Some(end) => self.choose_at_the_end(&mut wanted, end).map_err(TryRecvError::Ended),
                     None => Err(TryRecvError::Empty),
                 }
             }
@@ -85,12 +85,12 @@ impl Worker {
         (self.memory.shared().producer.published.look(), self.group().head.returns.look())
     }
 
-    /// Claims the oldest that is wanted. Says also whether it met one that waits for another to be done.
-    fn choose(&self, wanted: &mut impl FnMut(&[u8]) -> bool) -> (Found, bool) {
+    /// Claims the oldest that is wanted. Says also how many it met that wait for another to be done.
+    fn choose(&self, wanted: &mut impl FnMut(&[u8]) -> bool) -> (Found, u64) {
         let (shared, group) = (self.memory.shared(), self.group());
         let mut search = match self.core.search(shared, group, Wanted::Free) {
             Ok(search) => search,
-            Err(what) => return (Found::Damaged(what), false),
+            Err(what) => return (Found::Damaged(what), 0),
         };
         // Taken out, since `wanted` may use this worker, too.
         let mut copy = self.scratch.take();
@@ -111,7 +111,27 @@ impl Worker {
             }
         };
         self.scratch.set(copy);
-        (found, search.met_full())
+        (found, search.waiting())
+    }
+
+    /// How many records wait for another to be done.
+    fn waiting(&self) -> u64 {
+        let (shared, group) = (self.memory.shared(), self.group());
+        let Ok(mut search) = self.core.search(shared, group, Wanted::Free) else { return 0 };
+        while matches!(search.next(&self.core, shared, group), Ok(Some(_))) {}
+        search.waiting()
+    }
+
+    /// The end, unless there is one that is wanted after all: what another held until then may have come back, without a word yet.
+    fn choose_at_the_end(
+        &self,
+        wanted: &mut impl FnMut(&[u8]) -> bool,
+        end: RecvError,
+    ) -> Result<Job<'_>, RecvError> {
+        match self.choose(wanted).0 {
+            Found::Record(claimed) => Ok(Job::new(self, claimed)),
+            Found::Damaged(_) | Found::Empty | Found::Full => Err(end),
+        }
     }
 
     /// The end for one that wanted nothing of what there is.
@@ -129,8 +149,8 @@ struct Chooser<'a, F> {
     wanted: F,
     /// What the last search that found nothing has covered.
     searched: Option<Extent>,
-    /// Whether that met a record that waits for another to be done.
-    is_full: bool,
+    /// How many it met that wait for another to be done.
+    waiting: u64,
     /// Whether it has slept since.
     slept: bool,
 }
@@ -141,13 +161,14 @@ impl<'a, F: FnMut(&[u8]) -> bool> Waiter for Chooser<'a, F> {
     fn look(&mut self) -> Option<Self::Got> {
         let (worker, extent) = (self.worker, self.worker.extent());
         let slept = std::mem::take(&mut self.slept);
-        if self.searched == Some(extent) && !slept {
+        // What waits for another to be done comes without a word.
+        if self.searched == Some(extent) && !slept && self.waiting == 0 {
             return None;
         }
         match worker.choose(&mut self.wanted) {
             (Found::Record(claimed), _) => return Some(Ok(Job::new(worker, claimed))),
             (Found::Damaged(_), _) => return Some(Err(RecvError::Corrupt)),
-            (Found::Empty | Found::Full, is_full) => self.is_full = is_full,
+            (Found::Empty | Found::Full, waiting) => self.waiting = waiting,
         }
         if self.searched.replace(extent) != Some(extent) && slept {
             wake_workers(worker.memory.ctl(), worker.number, 1, &ReaderBell::of(&worker.memory));
@@ -169,7 +190,8 @@ impl<'a, F: FnMut(&[u8]) -> bool> Waiter for Chooser<'a, F> {
         if self.slept || self.searched != Some(self.worker.extent()) {
             return None;
         }
-        self.worker.choosers_end(now).map(Err)
+        let end = self.worker.choosers_end(now)?;
+        Some(self.worker.choose_at_the_end(&mut self.wanted, end))
     }
 
     fn patience(&self, now: Instant) -> Duration {
@@ -182,14 +204,16 @@ impl<'a, F: FnMut(&[u8]) -> bool> Waiter for Chooser<'a, F> {
         }
         let worker = self.worker;
         let (shared, group) = (worker.memory.shared(), worker.group());
-        let (searched, is_full) = (self.searched, self.is_full);
+        let (searched, waiting) = (self.searched, self.waiting);
         let has_news = || {
             // Done records make room in a full table, and end a ring that has been closed. Said behind the declaration at the
             // doorbell, as `last_look` does.
-            if is_full || shared.producer.state.look() != RingState::Open.to_word() {
+            if waiting > 0 || shared.producer.state.look() != RingState::Open.to_word() {
                 group.head.awaited.declare();
             }
-            searched != Some(worker.extent()) || worker.core.ended_for_chooser(shared, group).is_some()
+            searched != Some(worker.extent())
+                || waiting > 0 && worker.waiting() != waiting
+                || worker.core.ended_for_chooser(shared, group).is_some()
         };
         let seat = (&worker.memory, worker.slot);
         worker.sleeping.park(seat, group_bit(worker.number) | ANYONE, left, has_news);
