@@ -584,6 +584,13 @@ pub(crate) mod tests {
     #[derive(Default)]
     pub(crate) struct Rung(RefCell<Vec<(u32, u32)>>);
 
+    impl Rung {
+        /// Those since the last time, count and bits of each.
+        pub(crate) fn take(&self) -> Vec<(u32, u32)> {
+            self.0.take()
+        }
+    }
+
     impl Park for Rung {
         fn wait(&self, _: &FutexWord, _: u32, _: u32, _: Option<Duration>) -> bool {
             false

@@ -4,7 +4,8 @@
 //! given back wakes a worker, also in the moment in which the producer wakes another for a new one; a worker that waits for a
 //! word of a full claim table, or for the end while others hold records, is woken by the one it waits for, whichever of them finishes
 //! first; a waker that dies between taking the declarations and leaving the group's bit leaves nobody asleep once there is a
-//! successor; a blocked producer is woken when the floor moves. No sleep has a limit here: a lost wake hangs the model. Cannot show:
+//! successor; a blocked producer is woken when the floor moves; one that sleeps at many doorbells does not take the wake that is for
+//! a record which it has not seen. No sleep has a limit here: a lost wake hangs the model. Cannot show:
 //! sleeps behind membarrier(2), which `settle.rs` has for readers, by the same functions; the kernel's queue; more than two that sleep. Where there
 //! are three threads or more, two preemptions are explored, or one.
 
@@ -15,14 +16,17 @@ mod crew;
 mod stop;
 
 use annulus_core::doorbell::{
-    Light, Settled, after_release, sleep_for_room, someone_sleeps, stop_waiting, succeed, wake_readers,
-    when_empty,
+    ANYONE, Heavy, Light, Park, Settled, after_release, go_to_sleep, group_bit, sleep_for_room,
+    someone_sleeps, stop_waiting, succeed, wake_readers, wake_workers, when_empty,
 };
 use annulus_core::reader::End;
+use annulus_core::sync::FutexWord;
 use annulus_core::worker::Worker;
 use annulus_core::writer::{Refusal, Writer};
 use common::{Arc, model, model_within, relax, thread};
 use crew::Crew;
+use std::sync::Mutex;
+use std::time::Duration;
 use stop::{at_every_step, until};
 
 /// A worker that takes one record, asleep until there is one, and keeps it; or the ring's end.
@@ -172,6 +176,51 @@ fn dead_waker(step: usize) {
 #[test]
 fn a_waker_that_died_leaves_nobody_asleep() {
     at_every_step(2, [3, 20], dead_waker);
+}
+
+/// Notes how many it was asked to wake last.
+#[derive(Default)]
+struct Counted(Mutex<u32>);
+
+impl Park for Counted {
+    fn wait(&self, _: &FutexWord, _: u32, _: u32, _: Option<Duration>) -> bool {
+        unreachable!("it only wakes")
+    }
+
+    fn wake(&self, _: &FutexWord, count: u32, _: u32) -> u32 {
+        *self.0.lock().unwrap() = count;
+        0
+    }
+
+    fn heavy(&self) -> bool {
+        true
+    }
+}
+
+/// One of those that a wake reaches whatever its bits is about to sleep while a dead worker's record is given back: either it sees
+/// that, or all are woken, since it could take the only wake and be of no use.
+#[test]
+fn who_would_take_the_only_wake_is_seen_or_sees_what_it_is_for() {
+    model(10, || {
+        let (crew, _) = Crew::begun(64, 2, 0, 1);
+        let (dead, other) = (crew.join(0), crew.join(1));
+        crew.claim(&dead).unwrap();
+        assert_eq!(crew.claim(&other), None);
+        let gives_back = crew.clone();
+        let gives_back = thread::spawn(move || {
+            let park = Counted::default();
+            assert_eq!(gives_back.group().give_back_all(0), 1);
+            wake_workers(gives_back.ring.shared().ctl, 0, 1, &park);
+            park.0.into_inner().unwrap()
+        });
+        let shared = crew.ring.shared();
+        let look = || other.last_look(&shared, crew.group());
+        let bits = ANYONE | group_bit(0);
+        let (heavy, park, settled) = (Heavy::Full, Counted::default(), Settled::default());
+        let sleeps = go_to_sleep(shared.ctl, bits, heavy, &park, settled, [None; 2], look).is_ok();
+        let woken = gives_back.join().unwrap();
+        assert!(!sleeps || woken == u32::MAX, "it sleeps, and takes the wake of another");
+    });
 }
 
 /// A ring that is full of one record; the worker that has it is done with it while the producer goes to sleep.

@@ -244,6 +244,8 @@ fn the_dead_are_reaped() {
 struct Noted {
     others: Vec<u32>,
     held: RefCell<Vec<u32>>,
+    /// Slots that have been asked for, in order.
+    asked: RefCell<Vec<u32>>,
     /// Calls to make at the next lock.
     meanwhile: RefCell<Option<std::boxed::Box<dyn FnOnce()>>>,
 }
@@ -255,6 +257,7 @@ impl SlotLocks for Noted {
         if let Some(meanwhile) = self.meanwhile.take() {
             meanwhile();
         }
+        self.asked.borrow_mut().push(slot);
         let free = !self.others.contains(&slot);
         if free {
             self.held.borrow_mut().push(slot);
@@ -267,19 +270,24 @@ impl SlotLocks for Noted {
     }
 }
 
-/// Wherever they are, but no worker, whose records would be lost with its slot, nor one that has not joined.
+/// Wherever they are, but no worker, whose records would be lost with its slot, nor one that has not joined, whether or not its
+/// cursor is there; and whose slot is none of these is not disturbed, who may be about to take its lock.
 #[test]
 fn all_dead_subscribers_are_reaped() {
-    let (ring, _writer, _readers) = ring([0, 0], 5, 3);
+    let (ring, _writer, _readers) = ring([0, 0], 6, 3);
     ring.slots[3].occupy(SlotKind::Worker, 1, 1, 1);
     ring.slots[3].group.preset(1);
     ring.slots[3].settle();
-    ring.slots[4].occupy(SlotKind::InPlace, 1, 1, 1);
+    for slot in &ring.slots[4..] {
+        slot.occupy(SlotKind::InPlace, 1, 1, 1);
+    }
+    ring.slots[5].cursor.join(0);
     let locks = Noted { others: Vec::from([1]), ..Noted::default() };
     assert_eq!(reap_all(&ring.shared(), &locks), 2);
     assert_eq!(locks.held.take(), []);
+    assert_eq!(locks.asked.take(), [0, 1, 2]);
     let free = |i: usize| ring.slots[i].is_free();
-    assert_eq!([0, 1, 2, 3, 4].map(free), [true, false, true, false, false]);
+    assert_eq!([0, 1, 2, 3, 4, 5].map(free), [true, false, true, false, false, false]);
     assert_eq!(ring.slots[3].group.glance(), 1);
     assert_eq!(reap_all(&ring.shared(), &locks), 0);
 }
