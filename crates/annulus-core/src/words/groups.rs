@@ -107,3 +107,34 @@ impl GroupState {
         self.0.load(Ordering::Acquire)
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    extern crate std;
+
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::meddle::tests::meddled;
+
+    /// Two have done a record, and one takes the declaration while the other looks at it: that one wakes nobody.
+    #[test]
+    fn a_declaration_is_taken_once() {
+        for at in 0..3 {
+            let awaited = Rc::new(Awaited::default());
+            awaited.declare();
+            let (other, mut loads) = (awaited.clone(), 0);
+            let taken = meddled(
+                move |_| {
+                    if loads == at {
+                        assert!(other.take());
+                    }
+                    loads += 1;
+                },
+                || awaited.take(),
+            );
+            assert_eq!(taken, at == 2, "before the load {at}");
+            assert!(!awaited.take());
+        }
+    }
+}
