@@ -378,7 +378,8 @@ fn wake_producer(ctl: &CtlHead, park: &impl Park) {
     // Taken before the bell moves: who has seen it move declares anew, and that is not this one's to take.
     if ctl.blocked.take() {
         ctl.room.move_on();
-        park.wake(ctl.room.futex(), 1, u32::MAX);
+        // All: at most one producer sleeps there, but an older request of its parker's may still be there, and take one wake.
+        park.wake(ctl.room.futex(), u32::MAX, u32::MAX);
     }
 }
 
@@ -463,7 +464,7 @@ mod tests {
         for _ in 0..2 {
             wake_producer(&ctl, &system);
         }
-        assert_eq!((system.wakes.take(), ctl.room.seen()), (Vec::from([(1, u32::MAX)]), 1));
+        assert_eq!((system.wakes.take(), ctl.room.seen()), (Vec::from([(u32::MAX, u32::MAX)]), 1));
     }
 
     /// A waker without a fence may miss a declaration once: the sleep behind one must be short, and that behind one which

@@ -113,13 +113,19 @@ pub(crate) struct Known {
 impl Known {
     /// Opens a file, and knows it before any other thread can fork.
     pub(crate) fn open(open: impl FnOnce() -> io::Result<File>) -> io::Result<Known> {
+        let (known, ()) = Known::open_with(|| Ok((open()?, ())))?;
+        Ok(known)
+    }
+
+    /// The same, with something else that no fork may find half made.
+    pub(crate) fn open_with<T>(open: impl FnOnce() -> io::Result<(File, T)>) -> io::Result<(Known, T)> {
         watch()?;
         let mut list = known();
         // First, so that the list need not grow when the file is there.
         list.reserve(1);
-        let file = open()?;
+        let (file, more) = open()?;
         list.push(file.as_raw_fd());
-        Ok(Known { file: Some(file), birth: Birth::here() })
+        Ok((Known { file: Some(file), birth: Birth::here() }, more))
     }
 
     /// The file; in a forked child `EBADF`.

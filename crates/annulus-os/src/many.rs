@@ -54,7 +54,8 @@ impl Poke {
     /// Ends the wait, or the next one.
     pub fn poke(&self) {
         self.0.move_on();
-        Futex.wake(self.0.futex(), 1, u32::MAX);
+        // All: an older request of a ring that is being torn down may be there beside the one that waits.
+        Futex.wake(self.0.futex(), u32::MAX, u32::MAX);
     }
 }
 

@@ -82,7 +82,7 @@ impl<H> Async<H> {
     where
         H: Waits,
     {
-        match look_or_park(&mut self.handle, &self.seat, cx.waker(), look) {
+        match look_or_park(&mut self.handle, &mut self.seat, cx.waker(), look) {
             Ok(found) => Poll::Ready(found),
             Err(Parked::Waiting) => Poll::Pending,
             Err(Parked::LookAgain) => {

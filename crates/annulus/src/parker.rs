@@ -113,6 +113,8 @@ impl Parker {
                 many.flush();
                 wakers.append(&mut left);
             }
+            // It may have lost its way to wait meanwhile, and with it the bits.
+            table.wakes_up(many.way() == Way::IoUring, &mut wakers);
             if wakers.is_empty() {
                 let Some(limit) = table.falls_asleep(now) else { return };
                 drop(table);
@@ -127,5 +129,8 @@ impl Parker {
 
 /// Wakes a task. What its runtime does then is not ours: a panic there must not end everybody's waiting.
 fn wake(waker: Waker) {
-    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waker.wake()));
+    if let Err(payload) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waker.wake())) {
+        // Dropping it could panic again.
+        std::mem::forget(payload);
+    }
 }

@@ -1,6 +1,7 @@
 //! Waiting at futexes by io_uring(7): `IORING_OP_FUTEX_WAIT`, since Linux 6.7.
 #![allow(unsafe_code)]
 
+use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 use std::fs::File;
@@ -14,6 +15,7 @@ use rustix::io_uring::{
     io_uring_enter, io_uring_enter_arg, io_uring_getevents_arg, io_uring_params, io_uring_ptr,
     io_uring_setup,
 };
+use rustix::mm::{Advice, madvise};
 use rustix::time::Timespec;
 
 use crate::fork::Known;
@@ -71,9 +73,10 @@ pub(super) const NOBODY: u64 = u64::MAX;
 pub(super) struct Uring {
     /// Closed in a forked child, where it would keep alive what its parent has given up.
     file: Known,
-    /// Both queues' heads and tails, and the answers.
-    rings: MmapRaw,
-    requests: MmapRaw,
+    /// Both queues' heads and tails, and the answers. No forked child has either map: each would keep the ring alive, as the
+    /// descriptor would, and the requests with it, which take wakes that are for others.
+    rings: ManuallyDrop<MmapRaw>,
+    requests: ManuallyDrop<MmapRaw>,
     params: io_uring_params,
     /// Written, and not handed over yet.
     queued: u32,
@@ -93,19 +96,13 @@ impl Uring {
             | IoringSetupFlags::CQSIZE
             | IoringSetupFlags::CLAMP;
         params.cq_entries = ANSWERS;
-        let file = Known::open(|| {
+        let (file, [rings, requests]) = Known::open_with(|| {
             // SAFETY: ATTACH_WQ is not among the flags, which is all that is asked.
-            let fd = unsafe { io_uring_setup(ENTRIES, &mut params)? };
-            Ok(File::from(fd))
+            let file = File::from(unsafe { io_uring_setup(ENTRIES, &mut params)? });
+            let maps = maps(&file, &params)?;
+            Ok((file, maps))
         })?;
-        if !params.features.contains(IoringFeatureFlags::SINGLE_MMAP) {
-            return Err(Errno::NOSYS.into());
-        }
-        let array_end = params.sq_off.array as usize + params.sq_entries as usize * size_of::<u32>();
-        let answers_end = params.cq_off.cqes as usize + params.cq_entries as usize * size_of::<Answer>();
-        let map = |offset, len| MmapOptions::new().offset(offset).len(len).map_raw(file.file()?);
-        let rings = map(IORING_OFF_SQ_RING, array_end.max(answers_end))?;
-        let requests = map(IORING_OFF_SQES, params.sq_entries as usize * size_of::<Request>())?;
+        let [rings, requests] = [rings, requests].map(ManuallyDrop::new);
         let ring = Uring { file, rings, requests, params, queued: 0 };
         for i in 0..ring.params.sq_entries {
             // The n-th request of a lap is in the n-th place, always.
@@ -119,7 +116,7 @@ impl Uring {
         let offset = offset as usize;
         assert!(offset.is_multiple_of(4) && offset + 4 <= self.rings.len());
         // SAFETY: inside the mapping, which begins at a page, so aligned (asserted); the result borrows `self`, which
-        // keeps it; and this process accesses the words of the queues through here only.
+        // keeps it, and every caller has asked whether this is the process that has it, or is behind one that did; and this process accesses the words of the queues through here only.
         unsafe { AtomicU32::from_ptr(self.rings.as_mut_ptr().add(offset).cast()) }
     }
 
@@ -157,6 +154,7 @@ impl Uring {
     }
 
     fn push(&mut self, request: Request) -> io::Result<()> {
+        self.file.file()?;
         let params = self.params;
         if self.queued == params.sq_entries {
             self.enter(None)?;
@@ -215,6 +213,7 @@ impl Uring {
 
     /// The next answer that is there.
     pub(super) fn answer(&mut self) -> Option<Answer> {
+        self.file.file().ok()?;
         let at = self.params.cq_off;
         let head = self.word(at.head).load(Ordering::Relaxed);
         // acquire: the answer is behind the tail that shows it
@@ -236,4 +235,35 @@ impl Uring {
     pub(super) fn has_queued(&self) -> bool {
         self.queued != 0
     }
+}
+
+impl Drop for Uring {
+    fn drop(&mut self) {
+        // In a forked child something else may be at those addresses.
+        if self.file.file().is_ok() {
+            // SAFETY: dropped here, once, and not used behind it; nothing borrows from a value that is being dropped.
+            unsafe {
+                ManuallyDrop::drop(&mut self.rings);
+                ManuallyDrop::drop(&mut self.requests);
+            }
+        }
+    }
+}
+
+/// The queues' words with the answers, and the requests.
+fn maps(file: &File, params: &io_uring_params) -> io::Result<[MmapRaw; 2]> {
+    if !params.features.contains(IoringFeatureFlags::SINGLE_MMAP) {
+        return Err(Errno::NOSYS.into());
+    }
+    let array_end = params.sq_off.array as usize + params.sq_entries as usize * size_of::<u32>();
+    let answers_end = params.cq_off.cqes as usize + params.cq_entries as usize * size_of::<Answer>();
+    let map = |offset, len| {
+        let map = MmapOptions::new().offset(offset).len(len).map_raw(file)?;
+        // SAFETY: a mapping of our own, whose bytes stay as they are. What a forked child does without it: `Uring::drop`.
+        unsafe { madvise(map.as_mut_ptr().cast(), map.len(), Advice::LinuxDontFork)? };
+        Ok::<_, io::Error>(map)
+    };
+    let rings = map(IORING_OFF_SQ_RING, array_end.max(answers_end))?;
+    let requests = map(IORING_OFF_SQES, params.sq_entries as usize * size_of::<Request>())?;
+    Ok([rings, requests])
 }

@@ -208,6 +208,30 @@ fn a_wake_comes_from_another_process() {
     });
 }
 
+/// A map of an io_uring keeps it alive, and its requests with it, which take wakes that are for others: no child has one, and one
+/// that drops what its parent had, or goes on with it, hurts nobody.
+#[test]
+fn a_forked_child_has_nothing_of_it() {
+    let alone = alone();
+    each_way(|many, _| {
+        let bells = Bells::new(1);
+        many.add(0, bells.word(0), 0, 1);
+        many.wait(Some(Duration::ZERO), &mut Vec::new());
+        let maps = || std::fs::read_to_string("/proc/self/maps").unwrap().matches("[io_uring]").count();
+        // Of other tests, which run beside it, too.
+        assert!(maps() > 0 || many.way() != Way::IoUring);
+        let child = Child::run(&alone, || {
+            let left = maps() > 0;
+            many.remove(0);
+            many.wait(Some(Duration::ZERO), &mut Vec::new());
+            i32::from(left || many.way() == Way::IoUring)
+        });
+        assert_eq!(child.wait(), End::Exit(0));
+        bells.ring(0, 1);
+        assert_eq!(collect(many, 1), BTreeSet::from([0]));
+    });
+}
+
 /// More at once than either queue of an io_uring holds.
 #[test]
 fn ten_thousand_in_one_thread() {

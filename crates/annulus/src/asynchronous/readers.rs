@@ -49,6 +49,10 @@ impl<T: Payload> Async<TypedSubscriber<T>> {
     ///
     /// [`RecvError`], after every value that was sent before the end.
     pub async fn recv(&mut self) -> Result<TypedRecord<'_, T>, RecvError> {
+        // Nothing that may come is its own any more: not waited for.
+        if self.handle.is_stuck() {
+            return Err(RecvError::Corrupt);
+        }
         let held = self.when(|subscriber| held(subscriber.inner())).await;
         self.handle.take(|subscriber| held.map(|held| Record::new(subscriber, held)), |end| end)
     }

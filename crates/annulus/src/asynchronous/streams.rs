@@ -82,6 +82,9 @@ stream! {
         }))
     };
     [T] TypedSubscriber<T> => TypedOwnedRecord<T>, RecvError, |subscriber: &mut TypedSubscriber<T>| {
+        if subscriber.is_stuck() {
+            return Some(Err(RecvError::Corrupt));
+        }
         let held = held(subscriber.inner())?;
         let taken = subscriber.take(|inner| held.map(|held| Record::new(inner, held)), |end| end);
         Some(taken.map(|record| copy_of(&record)))

@@ -31,6 +31,8 @@ pub(crate) enum Parked {
 pub(crate) struct Seat {
     parker: &'static Parker,
     id: u64,
+    /// Where it waits; `None`: nowhere, it naps.
+    key: Option<Key>,
     /// Who is woken if this one was, and does not look.
     fellows: Option<Waker>,
     /// Whether it may be on the parker's lists.
@@ -52,9 +54,8 @@ impl Seat {
     ///
     /// If no thread can be started.
     pub(crate) fn of_reader(reader: &dyn Sleeper) -> Result<Seat, Error> {
-        let bits = Some(reader.bits());
         let line = reader.bell().map(|memory| Line {
-            key: Key { object: memory.object(), bits },
+            key: key_of_reader(reader, memory),
             word: memory.word_of(|ctl| &ctl.rings),
             fellows: reader.fellows(),
         });
@@ -68,7 +69,7 @@ impl Seat {
     /// If no thread can be started.
     pub(crate) fn of_producer(memory: &Memory) -> Result<Seat, Error> {
         Seat::attach(Some(Line {
-            key: Key { object: memory.object(), bits: None },
+            key: key_of_producer(memory),
             word: memory.word_of(|ctl| &ctl.room),
             fellows: None,
         }))
@@ -89,6 +90,7 @@ impl Seat {
         Ok(Seat {
             parker,
             id,
+            key: line.as_ref().map(|line| line.key),
             fellows: line.and_then(|line| line.fellows),
             parked: Cell::new(false),
             asleep: Cell::default(),
@@ -100,8 +102,12 @@ impl Seat {
     }
 
     /// Has a reader that has looked and found nothing wait. Ends by itself once a liveness interval.
-    pub(crate) fn park_reader(&self, reader: &dyn Sleeper, waker: &Waker) -> Parked {
+    pub(crate) fn park_reader(&mut self, reader: &dyn Sleeper, waker: &Waker) -> Parked {
         let now = Instant::now();
+        let key = reader.bell().map(|memory| key_of_reader(reader, memory));
+        if !self.suits(key, || Seat::of_reader(reader)) {
+            return Parked::LookAgain;
+        }
         self.leave();
         if let Some((sleep, passed)) = self.slept(now) {
             reader.slept(sleep, passed);
@@ -123,8 +129,11 @@ impl Seat {
     }
 
     /// Has a producer wait whose record did not fit.
-    pub(crate) fn park_producer(&self, producer: &mut Producer, full: Full, waker: &Waker) -> Parked {
+    pub(crate) fn park_producer(&mut self, producer: &mut Producer, full: Full, waker: &Waker) -> Parked {
         let now = Instant::now();
+        if !self.suits(Some(key_of_producer(&producer.memory)), || Seat::of_producer(&producer.memory)) {
+            return Parked::LookAgain;
+        }
         self.leave();
         if let Some((sleep, passed)) = self.slept(now) {
             let mut settled = self.settled.get();
@@ -138,6 +147,17 @@ impl Seat {
             Some(Err(_)) => Parked::LookAgain,
             None => self.nap(NAP_LONGEST, NAP_LONGEST, now, waker),
         }
+    }
+
+    /// Whether this is the place of who waits at `key`, now: callers may have put another handle where the first was. `anew` takes one.
+    fn suits(&mut self, key: Option<Key>, anew: impl FnOnce() -> Result<Seat, Error>) -> bool {
+        if key.is_some() && key != self.key && self.birth.is_here() {
+            match anew() {
+                Ok(seat) => *self = seat,
+                Err(_) => return false,
+            }
+        }
+        true
     }
 
     /// A producer waits no longer.
@@ -198,13 +218,21 @@ impl Seat {
     }
 
     fn park(&self, seen: Option<(u32, bool)>, now: Instant, limit: Duration, waker: &Waker) -> Parked {
-        let mut stale = Vec::new();
+        let (mut stale, mut waker) = (Vec::new(), Some(waker.clone()));
         let parked =
-            self.parker.change(|table| table.park(self.id, seen, now, limit, waker, &mut stale).is_ok());
+            self.parker.change(|table| table.park(self.id, seen, now, limit, &mut waker, &mut stale).is_ok());
         stale.into_iter().for_each(wake);
         self.parked.set(parked);
         if parked { Parked::Waiting } else { Parked::LookAgain }
     }
+}
+
+fn key_of_reader(reader: &dyn Sleeper, memory: &Memory) -> Key {
+    Key { object: memory.object(), bits: Some(reader.bits()) }
+}
+
+fn key_of_producer(memory: &Memory) -> Key {
+    Key { object: memory.object(), bits: None }
 }
 
 impl Drop for Seat {

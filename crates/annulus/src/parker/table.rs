@@ -127,16 +127,16 @@ impl Table {
         !self.tells_bits
     }
 
-    /// Wakes `waker` when the line's bell says something else than `seen`, and after `limit` in any case, or somewhat later.
+    /// Takes `waker`, and wakes it when the line's bell says something else than `seen`, and after `limit` in any case, or somewhat later.
     /// `hidden`: what [`hides_bits`](Table::hides_bits) said. Such a handle has no waker here from before. `stale` are to be woken,
-    /// without the lock.
+    /// without the lock; and without it `waker` is made, and dropped if it is left: it is a task's, which may come here again.
     pub(super) fn park(
         &mut self,
         id: u64,
         seen: Option<(u32, bool)>,
         now: Instant,
         limit: Duration,
-        waker: &Waker,
+        waker: &mut Option<Waker>,
         stale: &mut Vec<Waker>,
     ) -> Result<(), LookAgain> {
         let key = self.seats.get(&id).and_then(|seated| seated.line);
@@ -152,9 +152,11 @@ impl Table {
         // By half later than asked, so that those who began together end together: one wake for all.
         let due = now + limit.min(LONGEST);
         let latest = due + limit.min(LONGEST) / 2;
-        if let Some(seated) = self.seats.get_mut(&id) {
+        if let Some(seated) = self.seats.get_mut(&id)
+            && let Some(waker) = waker.take()
+        {
             self.limits.insert((latest, id));
-            seated.parked = Some(Parked { waker: waker.clone(), due, latest });
+            seated.parked = Some(Parked { waker, due, latest });
         }
         Ok(())
     }

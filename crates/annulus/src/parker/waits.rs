@@ -23,7 +23,7 @@ pub(crate) trait Waits {
     fn seat(&self) -> Result<Seat, Error>;
 
     /// Waits, after a look that found nothing.
-    fn park(&mut self, seat: &Seat, waker: &Waker) -> Parked;
+    fn park(&mut self, seat: &mut Seat, waker: &Waker) -> Parked;
 
     /// Waits no longer, having looked or not.
     fn leave(&mut self, seat: &Seat);
@@ -32,7 +32,7 @@ pub(crate) trait Waits {
 /// Looks, and waits if there is nothing. `None` and [`Parked::LookAgain`]: let others have their turn, and come again.
 pub(crate) fn look_or_park<H: Waits, T>(
     handle: &mut H,
-    seat: &Seat,
+    seat: &mut Seat,
     waker: &Waker,
     mut look: impl FnMut(&mut H) -> Option<T>,
 ) -> Result<T, Parked> {
@@ -56,7 +56,7 @@ macro_rules! reader {
                 Seat::of_reader(self)
             }
 
-            fn park(&mut self, seat: &Seat, waker: &Waker) -> Parked {
+            fn park(&mut self, seat: &mut Seat, waker: &Waker) -> Parked {
                 seat.park_reader(self, waker)
             }
 
@@ -74,7 +74,7 @@ impl Waits for Producer {
         Seat::of_producer(&self.memory)
     }
 
-    fn park(&mut self, seat: &Seat, waker: &Waker) -> Parked {
+    fn park(&mut self, seat: &mut Seat, waker: &Waker) -> Parked {
         match self.wanted.take() {
             Some(full) => seat.park_producer(self, full, waker),
             // It was not refused, so there is nothing to wait for.
@@ -95,7 +95,7 @@ macro_rules! as_inner {
                 self.inner().seat()
             }
 
-            fn park(&mut self, seat: &Seat, waker: &Waker) -> Parked {
+            fn park(&mut self, seat: &mut Seat, waker: &Waker) -> Parked {
                 self.inner_mut().park(seat, waker)
             }
 

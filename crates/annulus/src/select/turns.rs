@@ -22,23 +22,39 @@ impl Turns {
         key: impl Fn(usize) -> usize,
         mut is_ready: impl FnMut(usize) -> bool,
     ) -> Option<usize> {
-        let begin = if self.behind < count { self.behind } else { 0 };
-        let in_turn = || (begin..count).chain(0..begin);
-        let found = in_turn().find(|&at| !self.served.contains(&key(at)) && is_ready(at));
-        let found = found.or_else(|| {
-            let again = in_turn().find(|&at| self.served.contains(&key(at)) && is_ready(at));
+        self.in_round(count, &key, &mut is_ready).or_else(|| {
+            let again = self.find(count, |turns, at| turns.served.contains(&key(at)) && is_ready(at))?;
+            // Where nobody is ready no round ends.
             self.served.clear();
-            again
-        });
-        if let Some(at) = found {
-            self.behind = at + 1;
-            self.served.insert(key(at));
-            if self.served.len() > count {
-                // Some are not in the list any more.
-                self.served = (0..count).map(&key).filter(|key| self.served.contains(key)).collect();
-            }
+            self.serve(again, count, &key);
+            Some(again)
+        })
+    }
+
+    /// The same, of those alone who have had no turn in this round, which goes on in any case.
+    pub(super) fn in_round(
+        &mut self,
+        count: usize,
+        key: impl Fn(usize) -> usize,
+        mut is_ready: impl FnMut(usize) -> bool,
+    ) -> Option<usize> {
+        let found = self.find(count, |turns, at| !turns.served.contains(&key(at)) && is_ready(at))?;
+        self.serve(found, count, &key);
+        Some(found)
+    }
+
+    fn find(&self, count: usize, mut is_next: impl FnMut(&Turns, usize) -> bool) -> Option<usize> {
+        let begin = if self.behind < count { self.behind } else { 0 };
+        (begin..count).chain(0..begin).find(|&at| is_next(self, at))
+    }
+
+    fn serve(&mut self, at: usize, count: usize, key: impl Fn(usize) -> usize) {
+        self.behind = at + 1;
+        self.served.insert(key(at));
+        if self.served.len() > count {
+            // Some are not in the list any more.
+            self.served = (0..count).map(&key).filter(|key| self.served.contains(key)).collect();
         }
-        found
     }
 }
 
@@ -110,6 +126,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// One that is asked for out of turn now and then takes no turn from the others, be the round longer than that is apart.
+    #[test]
+    fn who_is_asked_for_out_of_turn_ends_no_round() {
+        let (mut turns, mut had) = (Turns::default(), [0; 100]);
+        for n in 0..2000 {
+            let early = if n % 64 == 0 { turns.in_round(100, |at| at, |at| at == 0) } else { None };
+            had[early.or_else(|| turns.next(100, |at| at, |_| true)).unwrap()] += 1;
+            turns.next(100, |at| at, |_| false);
+        }
+        assert_eq!(had, [20; 100]);
     }
 
     /// Handles come and go: what is remembered is no more than the list.

@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::mem::offset_of;
 use std::os::unix::fs::FileExt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};
@@ -24,6 +25,33 @@ impl Wake for Count {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
+}
+
+/// Who waits with the parker, and is woken by nothing but its bell.
+pub(crate) struct Parked {
+    count: Arc<Count>,
+    before: usize,
+}
+
+impl Parked {
+    /// Whether it was woken since.
+    pub(crate) fn is_more(&self) -> bool {
+        self.count.0.load(Ordering::SeqCst) > self.before
+    }
+}
+
+/// Polls until it is not to be polled again at once.
+pub(crate) fn until_parked(mut future: Pin<&mut impl Future>) -> Parked {
+    let count = Arc::new(Count::default());
+    let waker = Waker::from(Arc::clone(&count));
+    for _ in 0..100 {
+        let before = count.0.load(Ordering::SeqCst);
+        assert!(future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        if count.0.load(Ordering::SeqCst) == before {
+            return Parked { count, before };
+        }
+    }
+    panic!("it looks again and again");
 }
 
 /// Whose files say the uuid of another ring, is another ring all the same: its tasks sleep at its own doorbell, and are woken by it.
@@ -50,22 +78,10 @@ fn a_ring_with_anothers_uuid_is_not_mistaken_for_it() {
         for round in 0..3 {
             let mut waits = [(&mut honest, &mut honest_tx), (&mut forged, &mut forged_tx)];
             for (rx, tx) in &mut waits {
-                let count = Arc::new(Count::default());
-                let waker = Waker::from(Arc::clone(&count));
                 let mut recv = Box::pin(rx.recv());
-                let mut polls = 0;
-                loop {
-                    let before = count.0.load(Ordering::SeqCst);
-                    assert!(recv.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-                    if count.0.load(Ordering::SeqCst) == before {
-                        break;
-                    }
-                    polls += 1;
-                    assert!(polls < 100, "round {round}: it looks again and again");
-                }
-                let before = count.0.load(Ordering::SeqCst);
+                let woken = until_parked(recv.as_mut());
                 tx.send(b"ring").unwrap();
-                until("its own bell wakes it", || count.0.load(Ordering::SeqCst) > before);
+                until("its own bell wakes it", || woken.is_more());
                 drop(recv);
                 assert_eq!(&*rx.get_ref().try_recv().unwrap(), b"ring");
             }

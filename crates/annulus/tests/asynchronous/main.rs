@@ -15,5 +15,7 @@ mod refused;
 mod roles;
 mod rooms;
 mod runtimes;
+mod stuck;
+mod swapped;
 mod threads;
 mod verbs;

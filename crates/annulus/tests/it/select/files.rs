@@ -84,3 +84,17 @@ fn a_descriptor_takes_its_turns() {
         assert_eq!(select.wait_biased(&[&near, &subscribers[0]]), Ok(0));
     });
 }
+
+/// The first of the list that is ready is the answer each time, also when the producers and descriptors are asked for.
+#[test]
+fn a_descriptor_does_not_overtake_what_is_more_urgent() {
+    let dir = Dir::new();
+    let (mut producers, subscribers) = rings(&dir, 1, FenceMode::Asymmetric);
+    let (near, mut far) = UnixStream::pair().unwrap();
+    far.write_all(b"!").unwrap();
+    producers[0].send(b"urgent").unwrap();
+    let mut select = Select::new();
+    for n in 0..200 {
+        assert_eq!(select.wait_biased(&[&subscribers[0], &near]), Ok(0), "{n}");
+    }
+}
