@@ -62,7 +62,8 @@ fn who_may_only_read() {
         assert!(info.text().lines().any(|found| found == line), "{line}: {}", info.text());
     }
     let json = nobody(&["info", "read", "--json"]);
-    assert!(json.text().contains("\"lost\":null,") && json.text().ends_with("\"subscribers\":null}\n"));
+    assert!(json.text().contains("\"lost\":null,") && json.text().ends_with("\"groups\":null}\n"));
+    assert!(json.text().contains("\"subscribers\":null,"));
     assert!(nobody(&["ls"]).text().trim_end().ends_with(" ?"));
     assert_eq!(nobody(&["hz", "read", "--count", "1"]).code, Some(0));
     refused(&nobody(&["lag", "read"]), &["does not permit", "who subscribes"]);
