@@ -363,7 +363,8 @@ fn ends(works: bool) {
         if works {
             last.work(0, &worker);
         } else {
-            while !worker.is_ready(&shared, shared.group(0).unwrap()) {
+            // Not before the producer has looked who is there.
+            while shared.producer.published.look() == 0 {
                 relax();
             }
         }
