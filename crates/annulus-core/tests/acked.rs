@@ -385,5 +385,5 @@ fn a_group_whose_last_worker_has_done_it_and_leaves() {
 
 #[test]
 fn a_group_whose_last_worker_leaves_without() {
-    model_within(2, 1400, || ends(false));
+    model_within(2, 730, || ends(false));
 }
