@@ -61,6 +61,11 @@ macro_rules! meddled {
                 self.0.swap(value, order)
             }
 
+            pub(crate) fn fetch_or(&self, value: $int, order: Ordering) -> $int {
+                before_load(core::ptr::from_ref(self).addr());
+                self.0.fetch_or(value, order)
+            }
+
             pub(crate) fn compare_exchange(
                 &self,
                 current: $int,
@@ -79,11 +84,6 @@ meddled!(AtomicU32, u32);
 meddled!(AtomicU64, u64);
 
 impl AtomicU32 {
-    pub(crate) fn fetch_or(&self, value: u32, order: Ordering) -> u32 {
-        before_load(core::ptr::from_ref(self).addr());
-        self.0.fetch_or(value, order)
-    }
-
     pub(crate) fn fetch_add(&self, value: u32, order: Ordering) -> u32 {
         before_load(core::ptr::from_ref(self).addr());
         self.0.fetch_add(value, order)

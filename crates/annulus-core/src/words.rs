@@ -287,6 +287,13 @@ impl Cursor {
         self.0.compare_exchange(from, to, Ordering::Release, Ordering::Relaxed).is_ok()
     }
 
+    /// Where its owner left it, dead or alive, for who frees the slot next. Read and written as it is, in one step: the last
+    /// that was stored, and no older one.
+    pub fn last(&self) -> u64 {
+        point("Cursor::last");
+        self.0.fetch_or(0, Ordering::Relaxed)
+    }
+
     /// The producer's look before it overwrites what lies below.
     #[inline]
     pub fn look(&self) -> u64 {

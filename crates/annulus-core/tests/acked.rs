@@ -218,7 +218,7 @@ fn one_that_has_not_read_leaves_and_another_takes_its_slot() {
 /// lock; another lives.
 #[test]
 fn one_of_two_dies_at_any_step() {
-    at_every_step(1, [7, 12], |step| {
+    at_every_step(1, [8, 12], |step| {
         let (world, mut writer, mut readers) = World::new(2);
         let producer = {
             let world = world.clone();
@@ -385,5 +385,5 @@ fn a_group_whose_last_worker_has_done_it_and_leaves() {
 
 #[test]
 fn a_group_whose_last_worker_leaves_without() {
-    model_within(2, 730, || ends(false));
+    model_within(2, 2100, || ends(false));
 }

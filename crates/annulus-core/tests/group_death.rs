@@ -158,7 +158,7 @@ fn leaves(step: usize) {
 
 #[test]
 fn a_worker_that_dies_as_it_leaves_is_cleared_away() {
-    at_every_step(3, [11, 1], leaves);
+    at_every_step(3, [13, 1], leaves);
 }
 
 /// It dies as it begins a group; the producer that waits for the floor finds nobody, or the next one begins it.

@@ -183,7 +183,7 @@ fn a_late_owner_leaves_its_successors_slot_alone() {
 /// Whoever clears up behind the dead passes over slots that say they are free.
 #[test]
 fn who_dies_leaving_leaves_no_free_slot_with_a_cursor() {
-    at_every_step(1, [5, 1], |step| {
+    at_every_step(1, [6, 1], |step| {
         let (world, mut writer) = World::new();
         assert!(world.subscribe(1).is_some());
         world.publish(&mut writer, 1);

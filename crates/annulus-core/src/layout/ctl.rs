@@ -172,7 +172,7 @@ pub const fn left_at(generation: u32, position: u64) -> u64 {
 
 /// Ends an owner's time, before its cursor is freed: says where that was, then raises the generation.
 pub(crate) fn leave_behind(cursor: &Cursor, generation: &Generation, left: &Plain64) {
-    let position = cursor.glance();
+    let position = cursor.last();
     // What is free already is freed by its next owner once more.
     if position != NO_CURSOR {
         left.preset(left_at(generation.glance(), position));

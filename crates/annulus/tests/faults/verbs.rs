@@ -21,6 +21,7 @@ pub(crate) const CROSSED: &[&str] = &[
     "ClaimWord::settle",
     "Cursor::advance",
     "Cursor::join",
+    "Cursor::last",
     "Cursor::release",
     "Epoch::raise",
     "Futex::wait",
