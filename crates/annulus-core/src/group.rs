@@ -311,8 +311,17 @@ pub fn bury<M: Memory>(shared: &Shared<'_, M>, group: Group<'_>, slot: u32, slot
 }
 
 /// Gives back what the last owner of a slot left in its hands, by who holds the slot's lock now and is about to free it or to
-/// make it another's. Returns its group, if it had one, and how many records those were.
-pub(crate) fn clear<M: Memory>(shared: &Shared<'_, M>, slot: u32) -> Option<(u32, u64)> {
+/// make it another's, and wakes workers of its group for that.
+pub fn hand_back<M: Memory>(shared: &Shared<'_, M>, slot: u32, readers: &impl Park) {
+    if let Some((number, returned)) = clear(shared, slot)
+        && let Some(group) = shared.group(number)
+    {
+        group.wake_for_returned(shared.ctl, number, returned, readers);
+    }
+}
+
+/// The same without a wake. Returns the owner's group, if it had one, and how many records those were.
+fn clear<M: Memory>(shared: &Shared<'_, M>, slot: u32) -> Option<(u32, u64)> {
     let group = shared.slots[slot as usize].group.glance().checked_sub(1)?;
     let returned = shared.group(group)?.give_back_all(slot);
     Some((group, returned))

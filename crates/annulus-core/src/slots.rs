@@ -13,7 +13,7 @@
 
 use crate::claim::WORKER_SLOTS;
 use crate::doorbell::{self, Park};
-use crate::group::clear;
+use crate::group::hand_back;
 use crate::layout::{CtlHead, Slot, SlotKind};
 use crate::memory::{Memory, Shared};
 use crate::writer::{Full, Writer};
@@ -68,11 +68,7 @@ pub fn take<M: Memory, L: SlotLocks>(
             if locks.try_lock(i)? {
                 // Under the lock the slot is ours, whatever it said before. Before its number is ours, too, nobody's
                 // records have it.
-                if let Some((number, returned)) = clear(shared, i)
-                    && let Some(group) = shared.group(number)
-                {
-                    group.wake_for_returned(shared.ctl, number, returned, readers);
-                }
+                hand_back(shared, i, readers);
                 slot.vacate();
                 slot.occupy(kind, owner.pid, owner.uid, owner.start_time);
                 return Ok(Some(i));

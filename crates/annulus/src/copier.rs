@@ -1,7 +1,6 @@
 //! What observers and copying subscribers have in common: records are copied out, and believed only if the
 //! producer had not begun to overwrite them.
 
-use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use annulus_core::doorbell::{Heavy, READERS, Sleep, Slept, after_release, has_turned, when_empty};
@@ -22,8 +21,6 @@ use crate::registry::Name;
 use crate::sleeper::{NAP_LONGEST, Sleeper, Sleeping, heavy_of};
 use crate::wait::{Waiter, wait};
 
-/// A reader that polls looks at the clock once in so many empty polls.
-const POLLS: u32 = 64;
 /// Tries to copy the newest record. Each fails only if the producer went around the ring meanwhile.
 const NEWEST_TRIES: u32 = 64;
 
@@ -66,7 +63,6 @@ pub(crate) struct Copier {
     resume: Resume,
     waiting: Waiting,
     sleeping: Sleeping,
-    polls: Cell<u32>,
     lost: u64,
     /// Whose handle this is: a forked child's copy must not free its parent's slot.
     birth: Birth,
@@ -119,7 +115,6 @@ impl Copier {
             resume,
             waiting,
             sleeping: Sleeping::new(heavy),
-            polls: Cell::new(0),
             lost: 0,
             birth: Birth::here(),
         }
@@ -308,10 +303,8 @@ impl Copier {
     /// The end, if a poll that found nothing should say it.
     #[cold]
     fn poll_end(&self) -> Option<RecvError> {
-        let polls = self.polls.get().wrapping_add(1);
-        self.polls.set(polls);
         let view = self.mapped.view();
-        if !polls.is_multiple_of(POLLS) {
+        if !self.life.is_poll_due() {
             return self.core.ended(&view).map(RecvError::from);
         }
         self.ring();
@@ -392,8 +385,6 @@ impl Sleeper for Copier {
     fn has_ended(&self, now: Instant) -> bool {
         let ended = self.end_at(now).is_some();
         if ended {
-            // Only every so manieth poll asks, and only once in so long.
-            self.polls.set(u32::MAX);
             self.life.ask_soon();
         }
         ended

@@ -64,13 +64,25 @@ pub(crate) struct Life {
     whereabouts: Whereabouts,
     epoch: Cell<u64>,
     sign: RefCell<Sign>,
+    /// Polls that found nothing.
+    polls: Cell<u32>,
 }
+
+/// A reader that polls looks at the clock once in so many empty polls.
+pub(crate) const POLLS: u32 = 64;
 
 impl Life {
     /// Watches the producer of a ring, asking the kernel at most once per `interval`.
     pub(crate) fn new(whereabouts: Whereabouts, epoch: u64, interval: Duration, stay: bool) -> Life {
         let sign = RefCell::new(look_for(&whereabouts, epoch));
-        Life { checking: Rate::new(interval), stay, whereabouts, epoch: Cell::new(epoch), sign }
+        Life {
+            checking: Rate::new(interval),
+            stay,
+            whereabouts,
+            epoch: Cell::new(epoch),
+            sign,
+            polls: Cell::new(0),
+        }
     }
 
     /// Asks the kernel, whatever the answer.
@@ -85,8 +97,16 @@ impl Life {
         }
     }
 
-    /// The next time that the end is looked for, the kernel is asked.
+    /// Counts a poll that found nothing. Whether it is one that should look at the clock, and for the end.
+    pub(crate) fn is_poll_due(&self) -> bool {
+        let polls = self.polls.get().wrapping_add(1);
+        self.polls.set(polls);
+        polls.is_multiple_of(POLLS)
+    }
+
+    /// The next poll that finds nothing looks for the end, and whoever looks for it next asks the kernel.
     pub(crate) fn ask_soon(&self) {
+        self.polls.set(u32::MAX);
         self.checking.forget();
     }
 

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 
 use annulus_core::doorbell::{leave, when_empty};
 use annulus_core::group::GroupLocks;
+use annulus_core::group::hand_back;
 use annulus_core::layout::{GroupPhase, Identity, Options};
 use annulus_os::{Access as OsAccess, Kind, LockFile, sys};
 
@@ -471,14 +472,8 @@ impl Visit<'_> {
                 // Under the lock the slot is nobody's, and stays so until it is unlocked.
                 let is_dead = !slot.is_free();
                 if is_dead {
-                    let shared = memory.shared();
                     // What a worker held is its group's again, before its number can be another's.
-                    if let Some(number) = slot.group.glance().checked_sub(1)
-                        && let Some(group) = shared.group(number)
-                    {
-                        let returned = group.give_back_all(i);
-                        group.wake_for_returned(shared.ctl, number, returned, &ReaderBell::of(&memory));
-                    }
+                    hand_back(memory.shared(), i, &ReaderBell::of(&memory));
                     // The producer may have waited for its cursor.
                     leave(memory.ctl(), slot, &RoomBell::of(&memory));
                 }

@@ -21,8 +21,6 @@ use crate::registry::Name;
 use crate::sleeper::{NAP_LONGEST, Sleeper, Sleeping, heavy_of};
 use crate::wait::{Waiter, wait};
 
-/// A reader that polls looks at the clock once in so many empty polls.
-const POLLS: u32 = 64;
 /// Pauses of the processor, at most, in which a stream may gather: under two microseconds.
 const LONGEST_PAUSE: u64 = 64;
 
@@ -70,7 +68,6 @@ pub struct Subscriber {
     waiting: Cell<Waiting>,
     sleeping: Sleeping,
     life: Life,
-    polls: Cell<u32>,
     /// The sequence at which the ring was last found empty.
     empty_at: Cell<u64>,
     /// Whose handle this is: a forked child's copy must not free its parent's slot.
@@ -116,7 +113,6 @@ impl Subscriber {
             waiting: Cell::new(waiting),
             sleeping: Sleeping::new(heavy_of(&identity)),
             life,
-            polls: Cell::new(0),
             empty_at: Cell::new(reader_sequence),
             birth: Birth::here(),
             ctl,
@@ -280,9 +276,7 @@ impl Subscriber {
     /// The end, if a poll that found nothing should say it.
     #[cold]
     fn poll_end(&self) -> Option<RecvError> {
-        let polls = self.polls.get().wrapping_add(1);
-        self.polls.set(polls);
-        if !polls.is_multiple_of(POLLS) {
+        if !self.life.is_poll_due() {
             return self.end_of_state();
         }
         when_empty(self.memory.ctl(), &RoomBell::of(&self.memory));
@@ -382,8 +376,6 @@ impl Sleeper for Subscriber {
     fn has_ended(&self, now: Instant) -> bool {
         let ended = self.end(now).is_some();
         if ended {
-            // Only every so manieth poll asks, and only once in so long.
-            self.polls.set(u32::MAX);
             self.life.ask_soon();
         }
         ended

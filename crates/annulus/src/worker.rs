@@ -19,14 +19,11 @@ use crate::copier::Seat;
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError, at_home};
 use crate::group::GroupBytes;
 use crate::job::Job;
-use crate::life::{Life, Rate, SlotBytes};
+use crate::life::{Life, POLLS, Rate, SlotBytes};
 use crate::memory::Memory;
 use crate::registry::Name;
 use crate::sleeper::{Sleeper, Sleeping, heavy_of};
 use crate::wait::{Waiter, wait};
-
-/// Polls that found nothing, and claims that found something, between two looks at the clock.
-const POLLS: u32 = 64;
 
 /// A worker of a [group](crate::Group): it gets records that no other worker of the group gets, borrows each in place, and
 /// acknowledges it.
@@ -76,7 +73,7 @@ pub struct Worker {
     life: Life,
     /// How often it looks for fellows that are dead.
     burying: Rate,
-    polls: Cell<u32>,
+    /// It looks at the clock as often when it finds something.
     claims: Cell<u32>,
     /// Where records are copied that are being chosen from.
     scratch: Cell<Vec<u8>>,
@@ -124,7 +121,6 @@ impl Worker {
             sleeping: Sleeping::new(heavy_of(&identity)),
             burying: Rate::new(life.interval()),
             life,
-            polls: Cell::new(0),
             claims: Cell::new(0),
             scratch: Cell::default(),
             birth: Birth::here(),
@@ -369,9 +365,7 @@ impl Worker {
     /// The end, if a poll that found nothing should say it.
     #[cold]
     fn poll_end(&self) -> Option<RecvError> {
-        let polls = self.polls.get().wrapping_add(1);
-        self.polls.set(polls);
-        if !polls.is_multiple_of(POLLS) {
+        if !self.life.is_poll_due() {
             return self.end_of_state();
         }
         when_empty(self.memory.ctl(), &RoomBell::of(&self.memory));

@@ -13,7 +13,7 @@ use fan::Fan;
 use many::Many;
 use tasks::Tasks;
 
-use super::{Half, Way, stamp, stamped};
+use super::{Half, Way, copied, stamp};
 use crate::peer::number;
 use crate::plan::{Fence, Profile, System, Wait};
 use crate::{Error, Result};
@@ -199,12 +199,7 @@ fn recv(from: &Subscriber, body: &mut [u8]) -> Result<u64> {
         Ok(record) => record,
         Err(e) => return Err(failed("cannot receive", e)),
     };
-    if record.len() != body.len() {
-        return Err(failed("a record has another length than was sent", record.len()));
-    }
-    body.copy_from_slice(&record);
-    drop(record);
-    Ok(stamped(body))
+    copied(&record, body)
 }
 
 impl Half for Pair {

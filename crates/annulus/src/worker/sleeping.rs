@@ -40,8 +40,6 @@ impl Sleeper for Worker {
     fn has_ended(&self, now: Instant) -> bool {
         let ended = self.end(now).is_some();
         if ended {
-            // Only every so manieth poll asks, and only once in so long.
-            self.polls.set(u32::MAX);
             self.life.ask_soon();
         }
         ended

@@ -1,9 +1,9 @@
 //! Handles in tokio's reactor.
 
-use annulus::{CopyError, FenceMode, RecvError, TokioError, Wake};
+use annulus::{CopyError, RecvError, TokioError};
 
 use crate::runtimes::{alone, current_thread, many_threads};
-use crate::support::{Dir, in_time, payload};
+use crate::support::{Dir, WAYS, in_time, payload};
 
 const COUNT: u64 = 5000;
 
@@ -12,12 +12,7 @@ const COUNT: u64 = 5000;
 fn everybody_gets_everything() {
     let _alone = alone();
     in_time(|| {
-        for (fence, wake) in [
-            (FenceMode::Asymmetric, Wake::Futex),
-            (FenceMode::Symmetric, Wake::Futex),
-            (FenceMode::SpinOnly, Wake::Futex),
-            (FenceMode::Asymmetric, Wake::Semaphore),
-        ] {
+        for (fence, wake) in WAYS {
             for runtime in [current_thread(), many_threads()] {
                 let dir = Dir::new();
                 let tx = dir.create("r").capacity(4096).fence(fence).wake(wake).producer().unwrap();

@@ -4,13 +4,13 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use annulus::{Async, Clock, CopyError, FenceMode, Producer, RecvError, SendError, Wake};
+use annulus::{Async, Clock, CopyError, Producer, RecvError, SendError};
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
 use futures_sink::Sink;
 
 use crate::runtimes::{alone, in_each};
-use crate::support::{Dir, payload};
+use crate::support::{Dir, WAYS, payload};
 
 const COUNT: u64 = 500;
 
@@ -37,12 +37,7 @@ fn is_send<T: Send>(value: T) -> T {
 /// A small ring, so that both sides wait for each other again and again, over each fence and each way to wake.
 #[test]
 fn a_subscriber_and_a_producer_wait_for_each_other() {
-    for (fence, wake) in [
-        (FenceMode::Asymmetric, Wake::Futex),
-        (FenceMode::Symmetric, Wake::Futex),
-        (FenceMode::SpinOnly, Wake::Futex),
-        (FenceMode::Asymmetric, Wake::Semaphore),
-    ] {
+    for (fence, wake) in WAYS {
         in_each(move || {
             let dir = Arc::new(Dir::new());
             let ring = dir.create("r").capacity(4096).fence(fence).wake(wake).stamped(Clock::Monotonic);

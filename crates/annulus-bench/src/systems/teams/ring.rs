@@ -5,7 +5,7 @@ use annulus::{Producer, Worker};
 use super::{Crew, Post, Take, Team};
 use crate::Result;
 use crate::systems::annulus::{RingPlan, failed};
-use crate::systems::stamped;
+use crate::systems::copied;
 
 impl Post for Producer {
     #[inline(always)]
@@ -24,12 +24,7 @@ impl Take for Worker {
             Ok(job) => job,
             Err(e) => return Err(failed("cannot receive", e)),
         };
-        if job.len() != body.len() {
-            return Err(failed("a record has another length than was sent", job.len()));
-        }
-        body.copy_from_slice(&job);
-        drop(job);
-        Ok(stamped(body))
+        copied(&job, body)
     }
 }
 

@@ -4,10 +4,10 @@
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-use annulus::{FenceMode, RecvError, TryCopyError, TryRecvError, TrySendError, Wake};
+use annulus::{RecvError, TryCopyError, TryRecvError, TrySendError};
 
 use super::child::Child;
-use crate::support::{Dir, LONG, in_time, payload};
+use crate::support::{Dir, LONG, WAYS, in_time, payload};
 
 /// Waits until it is readable, or for so many milliseconds.
 fn readable(fd: &impl AsFd, millis: i32) -> bool {
@@ -22,12 +22,7 @@ const SOON: i32 = LONG.as_millis() as i32;
 #[test]
 fn it_is_readable_when_there_is_something() {
     in_time(|| {
-        for (fence, wake) in [
-            (FenceMode::Asymmetric, Wake::Futex),
-            (FenceMode::Symmetric, Wake::Futex),
-            (FenceMode::SpinOnly, Wake::Futex),
-            (FenceMode::Asymmetric, Wake::Semaphore),
-        ] {
+        for (fence, wake) in WAYS {
             let dir = Dir::new();
             let mut tx = dir.create("r").fence(fence).wake(wake).producer().unwrap();
             let mut rx = dir.open("r").subscribe().unwrap().into_pollable().unwrap();

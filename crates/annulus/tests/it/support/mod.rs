@@ -9,10 +9,18 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use annulus::{Create, Error, Open, Ring};
+use annulus::{Create, Error, FenceMode, Open, Ring, Wake};
 
 pub(crate) use intervals::INTERVALS;
 pub(crate) use patience::{LONG, Patience, each_in_time, in_time, until};
+
+/// All ways to sleep: over each fence, by futexes, and by semaphores.
+pub(crate) const WAYS: [(FenceMode, Wake); 4] = [
+    (FenceMode::Asymmetric, Wake::Futex),
+    (FenceMode::Symmetric, Wake::Futex),
+    (FenceMode::SpinOnly, Wake::Futex),
+    (FenceMode::Asymmetric, Wake::Semaphore),
+];
 
 /// A directory of rings for one test, removed with all that is in it.
 pub(crate) struct Dir(PathBuf);
