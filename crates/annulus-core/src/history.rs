@@ -774,6 +774,25 @@ pub(crate) mod tests {
         }
     }
 
+    /// It was granted a part of what it asked for, and asks next when it is far beyond.
+    #[test]
+    fn a_batch_that_is_refused_leaves_its_boundary() {
+        let mut ring = Ring::new(1024, 1);
+        let mut writer = Writer::create(ring.shape, &ring.shared(), 0, 0, 0);
+        for _ in 0..4 {
+            ring.publish(&mut writer, 80).unwrap();
+        }
+        writer.extend(&ring.shared(), 600).unwrap();
+        // The producer has not looked at its cursor yet.
+        let _late = Reader::join(ring.shape, &ring.shared(), &ring.slots[0], Start::Oldest).unwrap();
+        let mut batch = writer.batch();
+        writer.stage(&mut batch, &ring.shared(), &[0; 200]).unwrap();
+        assert!(matches!(writer.stage(&mut batch, &ring.shared(), &[0; 500]), Err(Refusal::Full(_))));
+        assert_eq!(writer.flush(batch, &ring.shared()), 1);
+        assert_eq!(ring.page.licence.glance(), 1024);
+        assert_eq!(ring.anchors().get(&writer.tail()), Some(&writer.sequence()));
+    }
+
     /// The lease is a little ahead: what is clear of it is joined, and no more is given up.
     #[test]
     fn joins_at_the_oldest_boundary_that_the_producer_has_not_asked_for() {

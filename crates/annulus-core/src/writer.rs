@@ -414,8 +414,9 @@ impl Writer {
     ) -> Result<u64, Refusal> {
         let end = start + self.shape.need(len);
         if end + HEADER_BYTES > self.licence {
-            self.extend(shared, end).map_err(Refusal::Full)?;
+            // Also where it is refused: with what was granted all the same, the producer asks again only far on.
             self.note_staged(Spot { position: start, sequence: self.sequence.wrapping_add(nth) });
+            self.extend(shared, end).map_err(Refusal::Full)?;
         }
         Ok(end)
     }
