@@ -129,13 +129,11 @@ impl<'a> Group<'a> {
             }
             if end == floor {
                 // Another may have moved it meanwhile, up to what this one has done, and the producer have written there. Nobody
-                // is left then to move it on. (The licence does not order the floor, which may be seen a moment later.)
-                let is_past = view.producer.licence.validate() > floor.saturating_add(shape.capacity());
-                if is_past || self.head.floor.look() != floor {
-                    crate::sync::relax();
-                    continue;
+                // is left then to move it on. Who has seen what the producer wrote sees that the floor was moved before.
+                if self.head.floor.look() == floor {
+                    return None;
                 }
-                return None;
+                continue;
             }
             if self.head.floor.advance(floor, end) {
                 return Some((floor, end));

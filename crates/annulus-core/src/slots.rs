@@ -245,6 +245,45 @@ mod tests {
         ring.publish(&mut writer, 8).unwrap();
     }
 
+    /// Between the look and the lock, the one in the way left, and a worker took the slot and died.
+    struct Meanwhile<'a>(&'a Slot);
+
+    impl SlotLocks for Meanwhile<'_> {
+        type Error = ();
+
+        fn try_lock(&self, _: u32) -> Result<bool, ()> {
+            self.0.vacate();
+            self.0.occupy(SlotKind::Worker, 1, 1, 1);
+            self.0.group.preset(1);
+            self.0.settle();
+            Ok(true)
+        }
+
+        fn unlock(&self, _: u32) {}
+    }
+
+    #[test]
+    fn a_dead_worker_is_not_reaped_for_who_was_there_before() {
+        let mut ring = Ring::new(1024, 1);
+        let mut writer = Writer::create(ring.shape, &ring.shared(), 0, 0, 0);
+        ring.slots[0].occupy(SlotKind::InPlace, 1, 1, 1);
+        Reader::join(ring.shape, &ring.shared(), &ring.slots[0], Start::Newest).unwrap();
+        let full = loop {
+            match ring.publish(&mut writer, 8) {
+                Ok(()) => {}
+                Err(Refusal::Full(full)) => break full,
+                Err(refusal) => panic!("{refusal:?}"),
+            }
+        };
+        let slot = &ring.slots[0];
+        assert_eq!(reap(&ring.shared(), &writer, full, &Meanwhile(slot)), 0);
+        assert_eq!(
+            (slot.group.glance(), slot.is_free()),
+            (1, false),
+            "what it holds is to be given back first"
+        );
+    }
+
     #[test]
     fn who_leaves_frees_its_slot_and_rings_unless_it_is_anothers() {
         let ring = Ring::new(1024, 2);

@@ -92,7 +92,7 @@ fn nothing_is_written_over_that_somebody_holds() {
         let threads = [finish(&crew, first, held[0]), finish(&crew, second, held[1])];
         let mut publish = || {
             relax();
-            writer.publish(&crew.ring.shared(), &[1; 40]).is_ok()
+            writer.publish(&crew.ring.shared(), &[1; 32]).is_ok()
         };
         let published = publish() || publish();
         for thread in threads {
@@ -142,6 +142,23 @@ fn the_floor_is_not_stuck_between_two_that_finish_at_once() {
         assert!(crew.done(&second, held[1]));
         thread.join().unwrap();
         crew.assert_all_done(&writer);
+    });
+}
+
+/// One looks at a place that its fellow has moved the floor past and that the producer has written over since.
+#[test]
+fn nor_where_the_producer_writes_over_what_is_looked_at() {
+    model_within(2, 60, || {
+        let (crew, mut writer) = Crew::begun(64, 2, 0, 2);
+        let workers = [crew.join(0), crew.join(1)];
+        let held = [0, 1].map(|i: usize| crew.claim(&workers[i]).unwrap());
+        let [first, second] = workers;
+        let behind_both = writer.tail();
+        let [first, second] = [finish(&crew, first, held[0]), finish(&crew, second, held[1])];
+        first.join().unwrap();
+        writer.publish(&crew.ring.shared(), &[1; 32]).unwrap();
+        second.join().unwrap();
+        assert_eq!(crew.group().head.floor.look(), behind_both, "the floor is stuck");
     });
 }
 
