@@ -8,6 +8,8 @@
 //! One admission check, after which nothing may refuse any more: the next header is zeroed, the payload
 //! copied, and the header stored with release. A producer that dies anywhere before has published nothing.
 
+use core::fmt;
+
 use crate::header::{HEADER_BYTES, encode};
 pub use crate::history::Damaged;
 use crate::history::{Retained, Spot, leave};
@@ -45,6 +47,16 @@ pub enum Who {
     Slot(u32),
     /// The group of this number.
     Group(u32),
+}
+
+/// Says it within a sentence.
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Who::Slot(slot) => write!(f, "the subscriber in slot {slot}"),
+            Who::Group(group) => write!(f, "group {group} of workers"),
+        }
+    }
 }
 
 /// The producer's own state. Nobody else may write these words, so its copies are never stale.

@@ -37,11 +37,7 @@ fn too_large(len: usize, max: usize) -> String {
 }
 
 fn full(behind: Behind) -> String {
-    format!(
-        "the ring is full: {} is {} bytes behind; send again when it has read",
-        Waited(behind.who),
-        behind.bytes
-    )
+    format!("the ring is full: {} is {} bytes behind; send again when it has read", behind.who, behind.bytes)
 }
 
 fn gone(acks: Acks) -> String {
@@ -58,18 +54,6 @@ fn overdue(acks: Acks) -> String {
         "the record was sent, and only {released} of {of} receivers released it in time ({gone} never will); \
          do not send it again, and wait longer the next time"
     )
-}
-
-/// Whom a producer waits for, for a sentence.
-struct Waited(Who);
-
-impl fmt::Display for Waited {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Who::Slot(slot) => write!(f, "the subscriber in slot {slot}"),
-            Who::Group(group) => write!(f, "group {group} of workers"),
-        }
-    }
 }
 
 /// Who holds a full ring's producer back. May be stale by the time you look.
