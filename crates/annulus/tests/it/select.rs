@@ -29,8 +29,10 @@ fn asleep_at_once() -> Select {
 fn rings(dir: &Dir, count: usize, fence: FenceMode) -> (Vec<Producer>, Vec<Subscriber>) {
     let ring = |n: usize| {
         let name = n.to_string();
-        let tx = dir.create(&name).capacity(4096).max_subscribers(2).fence(fence).liveness(NEVER);
-        (tx.producer().unwrap(), dir.open(&name).subscribe().unwrap())
+        let ring = dir.create(&name).capacity(4096).max_subscribers(2).fence(fence).liveness(NEVER);
+        // Nobody sleeps at several semaphores.
+        let tx = ring.wake(Wake::Futex).producer().unwrap();
+        (tx, dir.open(&name).subscribe().unwrap())
     };
     (0..count).map(ring).unzip()
 }

@@ -4,7 +4,7 @@
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use annulus::{Select, Selectable};
+use annulus::{Select, Selectable, Wake};
 
 use crate::support::{Dir, in_time};
 
@@ -41,6 +41,8 @@ fn who_waits_costs_nothing() {
             while tx.try_send(&[1; 100]).is_ok() {}
             (tx, rx)
         };
+        // Who waits for several sleeps at futexes, and looks at semaphores again and again.
+        let futex = |name: &str| ring(name).wake(Wake::Futex).producer().unwrap();
         let _tx = ring("r").producer().unwrap();
         ring("vacant").persistent(true).without_producer().unwrap();
         let open = || dir.open("r");
@@ -63,14 +65,15 @@ fn who_waits_costs_nothing() {
             });
             scope.spawn(|| {
                 let names: Vec<String> = (0..3).map(|n| format!("one-of-many-{n}")).collect();
-                let _txs: Vec<_> = names.iter().map(|name| ring(name).producer().unwrap()).collect();
+                let _txs: Vec<_> = names.iter().map(|name| futex(name)).collect();
                 let rxs: Vec<_> = names.iter().map(|name| dir.open(name).subscribe().unwrap()).collect();
                 let sources: Vec<_> = rxs.iter().map(|rx| rx as &dyn Selectable).collect();
                 let mut select = Select::new();
                 measured("a wait for many", || select.wait_timeout(&sources, LIMIT).is_err());
             });
             scope.spawn(|| {
-                let rx = open().subscribe().unwrap();
+                let _tx = futex("beside-a-descriptor");
+                let rx = dir.open("beside-a-descriptor").subscribe().unwrap();
                 let (near, _far) = UnixStream::pair().unwrap();
                 let wait = || Select::new().wait_timeout(&[&rx, &near], LIMIT).is_err();
                 measured("a wait for a ring and a descriptor", wait);
