@@ -16,9 +16,9 @@
 
 use crate::doorbell::Park;
 use crate::group::{GroupLocks, help};
-use crate::layout::{GroupPhase, left_at};
+use crate::layout::{GroupPhase, Slot, left_at};
 use crate::memory::{Memory, Shared};
-use crate::slots::SlotLocks;
+use crate::slots::{SlotLocks, free_if};
 use crate::words::{Cursor, Generation, NO_CURSOR, Plain64};
 use crate::writer::{Who, Writer};
 
@@ -229,21 +229,10 @@ fn is_there<M: Memory>(shared: &Shared<'_, M>, who: Who) -> bool {
 /// Frees the slots of subscribers that have died, wherever they are. Returns how many. To be asked once per liveness interval, before
 /// [`Acks::note`]: the dead are nobody. (Workers' have no cursor: what those held is given back first, by their fellows.)
 pub fn reap_all<M: Memory>(shared: &Shared<'_, M>, locks: &impl SlotLocks) -> u64 {
-    let is_subscribers = |i: u32| {
-        let slot = &shared.slots[i as usize];
-        slot.is_active() && slot.cursor.look() != NO_CURSOR
-    };
+    let is_subscribers = |slot: &Slot| slot.is_active() && slot.cursor.look() != NO_CURSOR;
     let mut freed = 0;
-    for i in (0..shared.slots.len() as u32).filter(|i| is_subscribers(*i)) {
-        if !matches!(locks.try_lock(i), Ok(true)) {
-            continue;
-        }
-        // Under the lock nobody comes: it may have been a worker's in between.
-        if is_subscribers(i) {
-            shared.slots[i as usize].vacate();
-            freed += 1;
-        }
-        locks.unlock(i);
+    for (i, slot) in (0..).zip(shared.slots).filter(|(_, slot)| is_subscribers(slot)) {
+        freed += u64::from(free_if(slot, i, locks, || is_subscribers(slot)));
     }
     freed
 }

@@ -98,16 +98,28 @@ pub fn reap<M: Memory>(shared: &Shared<'_, M>, writer: &Writer, full: Full, lock
         if !writer.counts(cursor) || cursor >= full.wanted {
             continue;
         }
-        if matches!(locks.try_lock(i), Ok(true)) {
-            // Under the lock the slot is nobody's, whatever its words say, and stays so until it is unlocked. Another may have had
-            // it since the look: a dead worker's, which has no cursor, is left to those who give back what it holds.
-            if slot.cursor.look() == cursor {
-                slot.vacate();
-                freed += 1;
-            }
-            locks.unlock(i);
-        }
+        freed += u64::from(free_if(slot, i, locks, || slot.cursor.look() == cursor));
     }
+    freed
+}
+
+/// Frees a slot whose owner is dead if it is still the one that was seen. Says whether it did.
+pub(crate) fn free_if(
+    slot: &Slot,
+    number: u32,
+    locks: &impl SlotLocks,
+    is_still: impl FnOnce() -> bool,
+) -> bool {
+    if !matches!(locks.try_lock(number), Ok(true)) {
+        return false;
+    }
+    // Under the lock the slot is nobody's, whatever its words say, and stays so until it is unlocked. Another may have had it since
+    // the look: a dead worker's, which has no cursor, is left to those who give back what it holds.
+    let freed = is_still();
+    if freed {
+        slot.vacate();
+    }
+    locks.unlock(number);
     freed
 }
 

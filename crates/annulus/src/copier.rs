@@ -311,17 +311,6 @@ impl Copier {
         self.end_at(Instant::now())
     }
 
-    fn end_at(&self, now: Instant) -> Option<RecvError> {
-        self.put_cursor_right();
-        let view = self.mapped.view();
-        self.life.end(
-            view.producer,
-            now,
-            || self.core.ended(&view).map(RecvError::from),
-            || self.core.is_ready(&view),
-        )
-    }
-
     #[cold]
     fn wait(
         &mut self,
@@ -382,20 +371,19 @@ impl Sleeper for Copier {
         !self.birth.is_here() || self.core.is_ready(&view) || self.core.ended(&view).is_some()
     }
 
-    fn has_ended(&self, now: Instant) -> bool {
-        let ended = self.end_at(now).is_some();
-        if ended {
-            self.life.ask_soon();
-        }
-        ended
+    fn life(&self) -> &Life {
+        &self.life
     }
 
-    fn patience(&self, now: Instant) -> Duration {
-        self.life.patience(now)
-    }
-
-    fn interval(&self) -> Duration {
-        self.life.interval()
+    fn end_at(&self, now: Instant) -> Option<RecvError> {
+        self.put_cursor_right();
+        let view = self.mapped.view();
+        self.life.end(
+            view.producer,
+            now,
+            || self.core.ended(&view).map(RecvError::from),
+            || self.core.is_ready(&view),
+        )
     }
 
     fn ring(&self) {

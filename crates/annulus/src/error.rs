@@ -10,11 +10,11 @@ use annulus_os::sys::is_out_of_files;
 
 mod flow;
 
-pub(crate) use flow::at_home;
 pub use flow::{
     Acks, Behind, CopyError, CopyTimeoutError, RecvError, RecvTimeoutError, SelectError, SendAckedError,
     SendAckedTimeoutError, SendError, SendTimeoutError, TryCopyError, TryRecvError, TrySendError, WaitError,
 };
+pub(crate) use flow::{at_home, unless_empty};
 
 /// Why a ring could not be created or opened.
 ///

@@ -8,7 +8,7 @@ use std::task::{Wake, Waker};
 use annulus_core::writer::Refusal;
 use annulus_os::EventFd;
 
-use crate::error::{Error, TryCopyError, TryRecvError, TrySendError, at_home};
+use crate::error::{Error, TryCopyError, TryRecvError, TrySendError, at_home, unless_empty};
 use crate::parker::{Parked, Seat, Waits, look_or_park};
 use crate::producer::behind;
 use crate::{CopyingSubscriber, Job, Observer, Producer, Received, Record, Subscriber, Worker};
@@ -146,12 +146,8 @@ impl Pollable<Subscriber> {
     ///
     /// [`TryRecvError`]; after [`Empty`](TryRecvError::Empty) the descriptor is not readable.
     pub fn try_recv(&mut self) -> Result<Record<'_>, TryRecvError> {
-        let held = self
-            .attempt(|handle| match handle.try_held() {
-                Err(TryRecvError::Empty) => None,
-                other => Some(other),
-            })
-            .ok_or(TryRecvError::Empty)??;
+        let held = self.attempt(|handle| unless_empty(handle.try_held()));
+        let held = held.ok_or(TryRecvError::Empty)?.map_err(TryRecvError::Ended)?;
         Ok(Record::new(&self.handle, held))
     }
 }
@@ -164,12 +160,8 @@ impl Pollable<Worker> {
     ///
     /// [`TryRecvError`]; after [`Empty`](TryRecvError::Empty) the descriptor is not readable.
     pub fn try_recv(&mut self) -> Result<Job<'_>, TryRecvError> {
-        let claimed = self
-            .attempt(|worker| match worker.try_claim() {
-                Err(TryRecvError::Empty) => None,
-                other => Some(other),
-            })
-            .ok_or(TryRecvError::Empty)??;
+        let claimed = self.attempt(|worker| unless_empty(worker.try_claim()));
+        let claimed = claimed.ok_or(TryRecvError::Empty)?.map_err(TryRecvError::Ended)?;
         Ok(Job::new(&self.handle, claimed))
     }
 }
@@ -183,7 +175,7 @@ macro_rules! copying {
             ///
             /// [`TryCopyError`]; after [`Empty`](TryCopyError::Empty) the descriptor is not readable.
             pub fn try_recv(&mut self, buf: &mut [u8]) -> Result<Received, TryCopyError> {
-                self.attempt(|handle| unless_empty(handle.try_recv(buf))).unwrap_or(Err(TryCopyError::Empty))
+                self.attempt(|handle| copy_unless_empty(handle.try_recv(buf))).unwrap_or(Err(TryCopyError::Empty))
             }
 
             /// The same into `buf`, which becomes as long as the record.
@@ -192,7 +184,7 @@ macro_rules! copying {
             ///
             /// [`TryCopyError`], never `TooSmall`; after [`Empty`](TryCopyError::Empty) the descriptor is not readable.
             pub fn try_recv_into(&mut self, buf: &mut Vec<u8>) -> Result<Received, TryCopyError> {
-                self.attempt(|handle| unless_empty(handle.try_recv_into(buf))).unwrap_or(Err(TryCopyError::Empty))
+                self.attempt(|handle| copy_unless_empty(handle.try_recv_into(buf))).unwrap_or(Err(TryCopyError::Empty))
             }
         }
     )*};
@@ -200,7 +192,7 @@ macro_rules! copying {
 
 copying!(CopyingSubscriber, Observer);
 
-fn unless_empty(outcome: Result<Received, TryCopyError>) -> Option<Result<Received, TryCopyError>> {
+fn copy_unless_empty(outcome: Result<Received, TryCopyError>) -> Option<Result<Received, TryCopyError>> {
     (outcome != Err(TryCopyError::Empty)).then_some(outcome)
 }
 

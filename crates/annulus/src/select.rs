@@ -303,7 +303,9 @@ impl Waiter for Selecting<'_> {
 
     /// However far apart the askings for the single rings are, it wakes up for them together.
     fn patience(&self, now: Instant) -> Duration {
-        let Some(interval) = self.rings().map(Sleeper::interval).min() else { return Duration::MAX };
+        let Some(interval) = self.rings().map(|ring| ring.life().interval()).min() else {
+            return Duration::MAX;
+        };
         let asked = &self.select.asked;
         let since = asked.get().map_or(interval, |asked| now.saturating_duration_since(asked));
         if since >= interval {

@@ -10,6 +10,8 @@ use annulus_core::layout::{FenceMode, Identity, WakeBackend};
 use annulus_os::{Futex, sys};
 
 use crate::bells::ReaderBell;
+use crate::error::RecvError;
+use crate::life::Life;
 use crate::memory::{Ctl, Memory};
 use crate::wait::FIRST_SLEEP;
 
@@ -43,15 +45,26 @@ pub(crate) trait Sleeper {
     /// is there is none of its own, and passes over it.
     fn has_news(&self) -> bool;
 
-    /// Whether the ring has ended for this reader, also by the death of its producer, about which it asks the kernel once per
-    /// liveness interval. If so, the next look says it. To be asked before each sleep: it follows the ring to a next producer.
-    fn has_ended(&self, now: Instant) -> bool;
+    /// Its account of whether the producer lives.
+    fn life(&self) -> &Life;
+
+    /// How the ring has ended for this reader, also by the death of its producer, about which it asks the kernel once per liveness
+    /// interval.
+    fn end_at(&self, now: Instant) -> Option<RecvError>;
+
+    /// Whether it has. If so, the next look says it. To be asked before each sleep: it follows the ring to a next producer.
+    fn has_ended(&self, now: Instant) -> bool {
+        let ended = self.end_at(now).is_some();
+        if ended {
+            self.life().ask_soon();
+        }
+        ended
+    }
 
     /// How long until it asks the kernel again.
-    fn patience(&self, now: Instant) -> Duration;
-
-    /// The liveness interval.
-    fn interval(&self) -> Duration;
+    fn patience(&self, now: Instant) -> Duration {
+        self.life().patience(now)
+    }
 
     /// Wakes the producer if it waits for this reader: once per emptiness.
     fn ring(&self);

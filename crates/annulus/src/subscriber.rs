@@ -373,20 +373,12 @@ impl Sleeper for Subscriber {
         !self.birth.is_here() || self.reader.is_ready(self.memory.shared()) || self.end_of_state().is_some()
     }
 
-    fn has_ended(&self, now: Instant) -> bool {
-        let ended = self.end(now).is_some();
-        if ended {
-            self.life.ask_soon();
-        }
-        ended
+    fn life(&self) -> &Life {
+        &self.life
     }
 
-    fn patience(&self, now: Instant) -> Duration {
-        self.life.patience(now)
-    }
-
-    fn interval(&self) -> Duration {
-        self.life.interval()
+    fn end_at(&self, now: Instant) -> Option<RecvError> {
+        self.end(now)
     }
 
     fn ring(&self) {

@@ -8,7 +8,7 @@ use std::ops::Deref;
 use annulus_core::worker::Claimed;
 
 use super::Async;
-use crate::error::{RecvError, TryRecvError};
+use crate::error::{RecvError, unless_empty};
 use crate::{Job, Worker};
 
 /// A record in the hands of a task: as [`Job`], with two differences.
@@ -33,11 +33,7 @@ const _: () = is_send::<Worker>();
 
 /// What a look at a worker found that ends the wait.
 pub(super) fn claimed(worker: &Worker) -> Option<Result<Claimed, RecvError>> {
-    match worker.try_claim() {
-        Ok(claimed) => Some(Ok(claimed)),
-        Err(TryRecvError::Ended(end)) => Some(Err(end)),
-        Err(TryRecvError::Empty) => None,
-    }
+    unless_empty(worker.try_claim())
 }
 
 impl Async<Worker> {

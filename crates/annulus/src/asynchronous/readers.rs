@@ -3,7 +3,7 @@
 use annulus_core::reader::Held;
 
 use super::Async;
-use crate::error::{CopyError, RecvError, TryCopyError, TryRecvError};
+use crate::error::{CopyError, RecvError, TryCopyError, unless_empty};
 use crate::{
     CopyingSubscriber, Observer, Payload, Received, Record, Subscriber, TypedCopyingSubscriber,
     TypedObserver, TypedOwnedRecord, TypedRecord, TypedSubscriber,
@@ -11,11 +11,7 @@ use crate::{
 
 /// What a look at a subscriber found that ends the wait.
 pub(super) fn held(subscriber: &Subscriber) -> Option<Result<Held, RecvError>> {
-    match subscriber.try_held() {
-        Ok(held) => Some(Ok(held)),
-        Err(TryRecvError::Ended(end)) => Some(Err(end)),
-        Err(TryRecvError::Empty) => None,
-    }
+    unless_empty(subscriber.try_held())
 }
 
 /// What a look of a reader that copies found that ends the wait.

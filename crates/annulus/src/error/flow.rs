@@ -198,6 +198,15 @@ pub enum TryRecvError {
     Ended(RecvError),
 }
 
+/// What a look has found that ends a wait.
+pub(crate) fn unless_empty<T>(outcome: Result<T, TryRecvError>) -> Option<Result<T, RecvError>> {
+    match outcome {
+        Ok(found) => Some(Ok(found)),
+        Err(TryRecvError::Ended(end)) => Some(Err(end)),
+        Err(TryRecvError::Empty) => None,
+    }
+}
+
 /// Why [`Subscriber::recv_timeout`](crate::Subscriber::recv_timeout) has no record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

@@ -20,6 +20,7 @@ use super::Worker;
 use crate::bells::{ReaderBell, RoomBell};
 use crate::error::{RecvError, TryRecvError, at_home};
 use crate::job::Job;
+use crate::sleeper::Sleeper;
 use crate::wait::{Waiter, wait};
 
 /// How far publications and returns had got before a search.
@@ -195,7 +196,7 @@ impl<'a, F: FnMut(&[u8]) -> bool> Waiter for Chooser<'a, F> {
     }
 
     fn patience(&self, now: Instant) -> Duration {
-        self.worker.life.patience(now).min(self.worker.burying.left(now))
+        Sleeper::patience(self.worker, now)
     }
 
     fn park(&mut self, left: Duration) {

@@ -7,6 +7,8 @@ use annulus_core::doorbell::{Sleep, Slept, group_bit, when_empty};
 
 use super::Worker;
 use crate::bells::RoomBell;
+use crate::error::RecvError;
+use crate::life::Life;
 use crate::memory::Memory;
 use crate::sleeper::{NAP_LONGEST, Sleeper, fellows};
 
@@ -37,20 +39,16 @@ impl Sleeper for Worker {
             || self.end_of_state().is_some()
     }
 
-    fn has_ended(&self, now: Instant) -> bool {
-        let ended = self.end(now).is_some();
-        if ended {
-            self.life.ask_soon();
-        }
-        ended
+    fn life(&self) -> &Life {
+        &self.life
+    }
+
+    fn end_at(&self, now: Instant) -> Option<RecvError> {
+        self.end(now)
     }
 
     fn patience(&self, now: Instant) -> Duration {
         self.life.patience(now).min(self.burying.left(now))
-    }
-
-    fn interval(&self) -> Duration {
-        self.life.interval()
     }
 
     fn ring(&self) {
