@@ -17,8 +17,9 @@ use crate::support::{Dir, INTERVALS, Random, in_time, sleeps, thread_id, until, 
 
 const LIVENESS: Duration = Duration::from_millis(5);
 
-/// Bytes of a line of the log: a sequence and an attempt. One write each, so that a kill leaves whole lines.
-const LINE: usize = 12;
+/// Bytes of a line of the log: a sequence and an attempt. One write each, and none over two pages, between which a kill tears it: so
+/// a kill leaves whole lines.
+const LINE: usize = 16;
 
 /// What workers write down before they acknowledge.
 struct Log(File);
@@ -31,7 +32,7 @@ impl Log {
     fn note(&mut self, sequence: u64, attempts: u32) {
         let mut line = [0; LINE];
         line[..8].copy_from_slice(&sequence.to_le_bytes());
-        line[8..].copy_from_slice(&attempts.to_le_bytes());
+        line[8..].copy_from_slice(&u64::from(attempts).to_le_bytes());
         assert_eq!(self.0.write(&line).unwrap(), LINE);
     }
 
@@ -40,7 +41,7 @@ impl Log {
         let mut records: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
         for line in fs::read(format!("{dir}/log")).unwrap().chunks_exact(LINE) {
             let (sequence, attempts) = line.split_at(8);
-            let attempts = u32::from_le_bytes(attempts.try_into().unwrap());
+            let attempts = u64::from_le_bytes(attempts.try_into().unwrap()).try_into().unwrap();
             records.entry(u64::from_le_bytes(sequence.try_into().unwrap())).or_default().push(attempts);
         }
         records
